@@ -1,0 +1,141 @@
+"""Building objects from configuration. The only module below the engine that knows Hydra."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from eztorch.utils.errors import ConfigError
+from eztorch.utils.names import nearest
+
+# Names that configurations of the predecessor use and that no longer import with today's libraries.
+_RENAMED = {
+    "pytorchvideo.transforms.": "eztorch.transforms.video.",
+}
+# Keys that Hydra reads itself.
+_HYDRA_KEYS = {"_target_", "_recursive_", "_convert_", "_partial_", "_args_"}
+
+
+def is_spec(value: Any) -> bool:
+    """Say whether a value is a description of an object: a mapping with a `_target_`."""
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def locate(target: str) -> Any:
+    """Import what a `_target_` names.
+
+    Raises:
+        ConfigError: No such module or name; the message carries the original reason and the nearest name.
+    """
+    for old, new in _RENAMED.items():
+        if target.startswith(old):
+            target = new + target[len(old) :]
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:length])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module_name + ".").startswith(error.name + "."):
+                continue
+            raise ConfigError(f"_target_ {target!r} cannot be imported: {error}.") from error
+        for part in parts[length:]:
+            if not hasattr(found, part):
+                close = nearest(part, dir(found))
+                hint = f" Did you mean {close!r}?" if close else ""
+                raise ConfigError(f"_target_ {target!r}: {module_name} has no {part!r}.{hint}")
+            found = getattr(found, part)
+        return found
+    raise ConfigError(f"_target_ {target!r} cannot be imported: there is no module {parts[0]!r}.")
+
+
+def build(spec: Any, **kwargs: Any) -> Any:
+    """Instantiate a spec; return anything else unchanged.
+
+    Nested specs are built first unless the spec says `_recursive_: false`; then the constructor receives them as plain
+    mappings and builds them itself. `_partial_: true` gives a `functools.partial`. Nothing of the spec is changed.
+
+    Args:
+        spec: A mapping with a `_target_`, or an object that is already built.
+        **kwargs: Arguments added to those of the spec; they win over keys of the same name.
+
+    >>> build({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 2})
+    Fraction(1, 2)
+    >>> build(3)
+    3
+    """
+    if not is_spec(spec):
+        return spec
+    target = locate(str(spec["_target_"]))
+    recursive = spec.get("_recursive_", True)
+    arguments = {k: (_build_tree(v) if recursive else _plain(v)) for k, v in spec.items() if k not in _HYDRA_KEYS}
+    positional = [_build_tree(v) if recursive else _plain(v) for v in spec.get("_args_", ())]
+    arguments.update(kwargs)
+    if spec.get("_partial_", False):
+        return functools.partial(target, *positional, **arguments)
+    try:
+        return target(*positional, **arguments)
+    except TypeError as error:
+        problem = next(_unknown_keys(target, arguments), None)
+        if problem is not None:
+            raise ConfigError(f"{spec['_target_']}: {problem}") from error
+        raise
+
+
+def _build_tree(value: Any) -> Any:
+    if is_spec(value):
+        return build(value)
+    if isinstance(value, Mapping):
+        return {k: _build_tree(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_build_tree(v) for v in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Copy nested mappings and sequences to plain dicts and lists, so that no constructor can edit the user's tree."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # some builtins and C functions have no signature
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    accepted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for key in keys:
+        if key not in accepted and key not in _HYDRA_KEYS:
+            close = nearest(str(key), accepted)
+            hint = f" Did you mean {close!r}?" if close else f" Accepted: {', '.join(accepted) or 'no keys'}."
+            yield f"unknown key {key!r}.{hint}"
+
+
+def problems(tree: Any, path: str = "") -> Iterator[str]:
+    """Walk a configuration and yield what is wrong with its specs: a target that does not import, an unknown key.
+
+    Args:
+        tree: Resolved configuration of plain mappings and lists.
+        path: Dotted key of `tree` in the whole, for the messages.
+    """
+    if isinstance(tree, Mapping):
+        if is_spec(tree):
+            try:
+                target = locate(str(tree["_target_"]))
+            except ConfigError as error:
+                yield f"{path or '<root>'}: {error}"
+            else:
+                yield from (f"{path or '<root>'}: {p} ({tree['_target_']})" for p in _unknown_keys(target, tree))
+        for key, value in tree.items():
+            yield from problems(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from problems(value, f"{path}[{index}]")
