@@ -1,0 +1,89 @@
+"""The callbacks and loggers of a job: those of the configuration and those that every job has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eztorch.utils.config import build, is_spec, locate
+from eztorch.utils.errors import ConfigError
+
+_TRAINING: dict[str, dict[str, Any]] = {
+    "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},
+    "scalars": {"_target_": "eztorch.callbacks.ScalarLogger"},
+    "throughput": {"_target_": "eztorch.callbacks.ThroughputMonitor"},
+    "failures": {"_target_": "eztorch.callbacks.FailureMonitor"},
+    "views": {"_target_": "eztorch.callbacks.ViewRecorder"},
+    # Whatever a recipe keeps for good, a run that is stopped goes on from its last epoch.
+    "last_checkpoint": {
+        "_target_": "eztorch.callbacks.ModelCheckpoint",
+        "dirpath": "checkpoints",
+        "filename": "last",
+        "save_top_k": 1,
+        "every_n_epochs": 1,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    },
+}
+DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
+    "pretrain": {**_TRAINING, "collapse": {"_target_": "eztorch.callbacks.CollapseMonitor"}},
+    "supervised": _TRAINING,
+    "test": {name: _TRAINING[name] for name in ("progress_bar", "failures")},
+}
+# Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
+_FILES = {
+    "eztorch.callbacks.FailureMonitor": ("path", "failed_samples.csv"),
+    "eztorch.callbacks.ViewRecorder": ("path", "views.png"),
+}
+
+
+def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path) -> list[Any]:
+    """Build the callbacks of the configuration and the default ones of the task.
+
+    A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
+    that are not absolute are taken within the run directory.
+
+    Raises:
+        ConfigError: An entry of `callbacks` is not a spec.
+    """
+    asked = config.get("callbacks") or {}
+    if not isinstance(asked, Mapping):
+        raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
+    specs = {**DEFAULT_CALLBACKS[task], **asked}
+    for name, spec in specs.items():
+        if spec is not None and not is_spec(spec):
+            raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
+    return [build(_within(spec, run_dir)) for spec in specs.values() if spec is not None]
+
+
+def _within(spec: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    placed = dict(spec)
+    if spec["_target_"] in _FILES:
+        key, name = _FILES[spec["_target_"]]
+        placed.setdefault(key, name)
+    for key in ("dirpath", "path"):
+        if isinstance(placed.get(key), str):
+            placed[key] = str(run_dir / placed[key])
+    return placed
+
+
+def build_loggers(config: Mapping[str, Any], run_dir: Path) -> list[Any]:
+    """Build the loggers: `metrics.csv` always, and those of `logger` (TensorBoard when there is no such section).
+
+    Raises:
+        ConfigError: An entry of `logger` is not a spec.
+    """
+    csv = locate("eztorch.callbacks.MetricsCSV")(run_dir / "metrics.csv")
+    asked = config.get("logger", {"tensorboard": {"_target_": "lightning.pytorch.loggers.TensorBoardLogger"}}) or {}
+    if is_spec(asked):
+        asked = {"logger": asked}
+    loggers = [csv]
+    for name, spec in asked.items():
+        if not is_spec(spec):
+            raise ConfigError(f"logger.{name}: expected a mapping with a _target_, got {spec!r}.")
+        placed = dict(spec)
+        if str(spec["_target_"]).endswith("TensorBoardLogger"):
+            placed = {"save_dir": str(run_dir), "name": "tensorboard", "version": "", **placed}
+        loggers.append(build(placed))
+    return loggers

@@ -1,0 +1,74 @@
+"""What can be said of a configuration before anything is built: all problems at once, each with its key."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from eztorch.utils.config import is_spec, problems
+from eztorch.utils.distributed import local_batch_size
+from eztorch.utils.errors import ConfigError
+
+_SECTIONS = ("datamodule", "model", "trainer")
+_SPLITS = ("train", "val", "test")
+
+
+def check_config(config: Mapping[str, Any], needs: tuple[str, ...]) -> None:
+    """Check the sections, every `_target_` and every key of a resolved configuration.
+
+    Args:
+        config: Resolved configuration.
+        needs: Splits of the datamodule that the task cannot do without.
+
+    Raises:
+        ConfigError: Something is wrong; the message lists all of it.
+    """
+    found = [*_sections(config), *_splits(config, needs), *_targets(config)]
+    if found:
+        raise ConfigError("The configuration cannot be used:\n" + "\n".join(f"  - {line}" for line in found))
+    _warn_of_schedule_length(config)
+
+
+def check_batches(datamodule: Mapping[str, Any], world_size: int) -> None:
+    """Check that the world size divides the global batch of every split.
+
+    Raises:
+        ConfigError: It does not; the message has the key and both numbers.
+    """
+    for split in _SPLITS:
+        size = (datamodule.get(split) or {}).get("global_batch_size")
+        if size is not None:
+            local_batch_size(int(size), world_size, key=f"datamodule.{split}.global_batch_size")
+
+
+def _sections(config: Mapping[str, Any]) -> Iterator[str]:
+    for section in _SECTIONS:
+        if section not in config:
+            yield f"{section}: this section is missing"
+        elif not is_spec(config[section]):
+            yield f"{section}: expected a mapping with a _target_, got {config[section]!r}"
+
+
+def _splits(config: Mapping[str, Any], needs: tuple[str, ...]) -> Iterator[str]:
+    datamodule = config.get("datamodule")
+    if isinstance(datamodule, Mapping):
+        yield from (f"datamodule.{split}: this task needs this section" for split in needs if not datamodule.get(split))
+
+
+def _targets(config: Mapping[str, Any]) -> Iterator[str]:
+    # What a constructor is given later on (the model of an optimizer, say) is not in the tree: only extra keys count.
+    yield from problems({key: value for key, value in config.items() if key not in ("dir", "hydra")})
+
+
+def _warn_of_schedule_length(config: Mapping[str, Any]) -> None:
+    epochs = config["trainer"].get("max_epochs")
+    optimizer = config["model"].get("optimizer")
+    scheduler = optimizer.get("scheduler") if isinstance(optimizer, Mapping) else None
+    planned = (scheduler.get("params") or {}).get("max_epochs") if isinstance(scheduler, Mapping) else None
+    if planned is not None and planned != epochs:
+        warnings.warn(
+            f"model.optimizer.scheduler.params.max_epochs={planned} is not trainer.max_epochs={epochs}: the learning "
+            "rate will not end where its schedule does. Write ${trainer.max_epochs} there to tie them.",
+            stacklevel=2,
+        )

@@ -1,0 +1,42 @@
+"""Which checkpoint a job starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eztorch.utils.errors import ConfigError
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return the checkpoints anywhere below a folder, oldest first."""
+    return sorted(folder.rglob("*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def find_checkpoint(asked: str | Path | None, run_dir: Path, *, key: str = "ckpt_path") -> Path | None:
+    """Return the checkpoint to start from.
+
+    Args:
+        asked: A checkpoint, a folder (its newest one is taken) or None.
+        run_dir: Where to look for the newest checkpoint when none is asked for.
+        key: The configuration key that `asked` came from, for the message.
+
+    Returns:
+        The checkpoint; None when none is asked for and the run directory has none.
+
+    Raises:
+        ConfigError: What was asked for does not exist, or is a folder without a checkpoint.
+    """
+    if asked is None:
+        found = checkpoints_of(run_dir) if run_dir.is_dir() else []
+        return found[-1] if found else None
+    path = Path(asked).expanduser()
+    if path.is_dir():
+        found = checkpoints_of(path)
+        if not found:
+            raise ConfigError(f"{key}={asked} is a folder without a checkpoint (*.ckpt).")
+        return found[-1]
+    if not path.is_file():
+        near = [str(p) for p in checkpoints_of(path.parent)] if path.parent.is_dir() else []
+        hint = f" In that folder are: {', '.join(near[:5])}." if near else ""
+        raise ConfigError(f"{key}={asked} does not exist.{hint} Leave {key} out to continue the run directory.")
+    return path

@@ -1,0 +1,165 @@
+"""One job from its resolved configuration to its metrics: check, build, run, report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eztorch.engine.callbacks import build_callbacks, build_loggers
+from eztorch.engine.check import check_batches, check_config
+from eztorch.engine.environment import environment_facts, is_first_process
+from eztorch.engine.resume import find_checkpoint
+from eztorch.engine.trainer import find_placement, trainer_arguments
+from eztorch.utils.config import build
+from eztorch.utils.errors import ConfigError
+from eztorch.utils.names import choose
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+    from eztorch.engine.launch import JobInfo
+
+_log = logging.getLogger("eztorch")
+# The parts of a module that `compile` compiles, where they exist.
+_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a task works with."""
+
+    config: Mapping[str, Any]
+    run_dir: Path
+    trainer: Trainer
+    model: LightningModule
+    datamodule: LightningDataModule
+
+
+def fit(job: Job) -> None:
+    """Train, from a checkpoint when one is asked for or the run directory has one."""
+    checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
+    if checkpoint is not None:
+        _say(f"Continuing from {checkpoint}.")
+    job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+
+
+def fit_and_test(job: Job) -> None:
+    """Train, then test the final weights, or those of `test.ckpt_path`, when there is a test split."""
+    fit(job)
+    if job.config["datamodule"].get("test"):
+        asked = (job.config.get("test") or {}).get("ckpt_path")
+        checkpoint = None if asked is None else str(find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
+        job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=checkpoint)
+
+
+def test(job: Job) -> None:
+    """Test the weights of a checkpoint.
+
+    Raises:
+        ConfigError: None is asked for and the run directory has none.
+    """
+    asked = (job.config.get("test") or {}).get("ckpt_path") or job.config.get("ckpt_path")
+    checkpoint = find_checkpoint(asked, job.run_dir)
+    if checkpoint is None:
+        raise ConfigError(
+            f"There is nothing to test: ckpt_path is not given and {job.run_dir} has no checkpoint. "
+            "Write ckpt_path=/path/to/file.ckpt."
+        )
+    _say(f"Testing {checkpoint}.")
+    job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
+
+
+_RUNS: dict[str, tuple[Callable[[Job], None], tuple[str, ...]]] = {
+    "pretrain": (fit, ("train",)),
+    "supervised": (fit_and_test, ("train",)),
+    "test": (test, ("test",)),
+}
+
+
+def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> dict[str, float]:
+    """Run a task.
+
+    Args:
+        config: Resolved configuration, plain mappings and lists.
+        task: Name of the task.
+        run_dir: Where everything is written; made when it is not there.
+        job: What was asked on the command line, for the report.
+
+    Returns:
+        The last value of every metric.
+
+    Raises:
+        EztorchError: The configuration, the data or the surroundings cannot be used; always before training starts.
+    """
+    run, needs = choose(_RUNS, task, "task")
+    check_config(config, needs)
+    placement = find_placement(config["trainer"])
+    check_batches(config["datamodule"], placement.world_size)
+    run_dir = run_dir.absolute()
+    if is_first_process():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _write_json(run_dir / "environment.json", environment_facts())
+    _seed(config.get("seed"))
+    datamodule = build(config["datamodule"])
+    model = build(config["model"])
+    if config.get("compile") is not None:
+        compile_networks(model, config["compile"])
+    trainer = build(
+        {key: value for key, value in config["trainer"].items() if key not in ("strategy",)},
+        **trainer_arguments(config["trainer"], placement),
+        callbacks=build_callbacks(config, task, run_dir),
+        logger=build_loggers(config, run_dir),
+        default_root_dir=str(run_dir),
+    )
+    _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
+    run(Job(config, run_dir, trainer, model, datamodule))
+    metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    if trainer.is_global_zero:
+        _write_json(run_dir / "metrics.json", metrics)
+        if config.get("report", True):
+            from eztorch.engine.report import write_job_report
+
+            _say(f"Report: {write_job_report(run_dir, config, job)}")
+    return metrics
+
+
+def compile_networks(model: LightningModule, options: Mapping[str, Any] | bool) -> None:
+    """Compile the networks of a module in place, so that names in its checkpoints stay as they are.
+
+    Raises:
+        ConfigError: `compile` is neither a mapping of options of `torch.compile` nor a boolean.
+    """
+    if options is False:
+        return
+    if options is not True and not isinstance(options, Mapping):
+        raise ConfigError(f"compile={options!r}; expected options of torch.compile, such as {{mode: default}}, or true.")
+    modules = dict(model.named_modules())
+    for name in _NETWORKS:
+        if name in modules:
+            modules[name].compile(**({} if options is True else options))
+
+
+def _seed(spec: Any) -> None:
+    """Seed everything; without a `seed` section the seed is 0, said aloud, since every draw is addressed from it."""
+    from lightning.pytorch import seed_everything
+
+    if spec is None:
+        _say("No seed is given: 0 is used.")
+        seed_everything(0, workers=True, verbose=False)
+    elif isinstance(spec, int):
+        seed_everything(spec, workers=True, verbose=False)
+    else:
+        build(spec)
+
+
+def _say(text: str) -> None:
+    if is_first_process():
+        _log.info(text)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
