@@ -49,14 +49,20 @@ class SlurmTasks:
 
 
 def slurm_tasks() -> SlurmTasks | None:
-    """Return the tasks that `srun` started this process with; None outside of one and in an interactive shell.
+    """Return the tasks that `srun` started this process with; None outside of SLURM and in an interactive shell.
 
-    In a batch script without `srun` there is one process, whatever number of tasks the allocation has room for; it
-    is reported as what it is asked to be, so that the check of the task count catches the missing `srun`.
+    Raises:
+        ConfigError: The process stands in an allocation of several tasks, but `srun` did not start it, so that it is
+            alone and would wait for the others for ever.
     """
     if "SLURM_NTASKS" not in os.environ or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ["SLURM_NTASKS"]))
+    if tasks > 1 and "SLURM_STEP_ID" not in os.environ:
+        raise ConfigError(
+            f"This SLURM job has {tasks} tasks, but the command was started once, without srun. "
+            "Write `srun python run/pretrain.py ...` in the batch script."
+        )
     nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES", "1")))
     return SlurmTasks(tasks, nodes, int(os.environ.get("SLURM_PROCID", "0")))
 
