@@ -1,0 +1,74 @@
+"""Real media for the tests, made once a session: small videos and folders of frames in the Kinetics layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+# One thread a process: the tests run side by side, and sums of floats do not depend on the machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CLASSES = ("falling", "rising")
+
+
+def moving_bar(label: int, number: int, num_frames: int, height: int, width: int) -> np.ndarray:
+    """Frames (T, H, W, 3) of a bright bar that moves down (label 0) or up (label 1) over a still texture."""
+    rng = np.random.default_rng((label, number))
+    frames = np.repeat(rng.integers(0, 90, (1, height, width, 3), dtype=np.uint8), num_frames, axis=0)
+    start = rng.integers(height)
+    for t in range(num_frames):
+        row = int(start + (1 - 2 * label) * t * 2) % height
+        frames[t, row : row + 6] = 230
+    return frames
+
+
+def write_video(path: Path, frames: np.ndarray, fps: int = 15) -> None:
+    """Encode frames (T, H, W, 3) as h264."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"g": "12", "threads": "1"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_frames(folder: Path, frames: np.ndarray) -> None:
+    """Write frames (T, H, W, 3) as 00000001.jpg and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, start=1):
+        Image.fromarray(frame).save(folder / f"{number:08d}.jpg", quality=90)
+
+
+def make_tree(root: Path, *, as_frames: bool, videos_per_class: int = 4, num_frames: int = 30) -> Path:
+    """Make train and val in the Kinetics layout, with train.csv and val.csv beside the folders."""
+    for split in ("train", "val"):
+        lines = []
+        for label, name in enumerate(CLASSES):
+            for number in range(videos_per_class):
+                frames = moving_bar(label, number + 100 * (split == "val"), num_frames, 48, 64)
+                if as_frames:
+                    write_frames(root / split / name / f"v{number}", frames)
+                    lines.append(f"{name}/v{number} {label} {num_frames}")
+                else:
+                    write_video(root / split / name / f"v{number}.mp4", frames)
+                    lines.append(f"{name}/v{number}.mp4 {label}")
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def video_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in the Kinetics layout: 2 classes, 4 videos each and split, 64 x 48, 2 s at 15 frames a second."""
+    return make_tree(tmp_path_factory.mktemp("videos"), as_frames=False)
+
+
+@pytest.fixture(scope="session")
+def frame_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same videos as folders of JPEG frames."""
+    return make_tree(tmp_path_factory.mktemp("frames"), as_frames=True)

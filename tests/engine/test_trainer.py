@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from lightning.pytorch.strategies import DDPStrategy
+
+from eztorch.engine.trainer import Placement, find_placement, trainer_arguments
+from eztorch.utils.errors import ConfigError
+
+SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "1"}
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch):
+    for name in ("SLURM_NTASKS", "SLURM_STEP_ID", "SLURM_NTASKS_PER_NODE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    # What find_placement adds for Lightning is taken back after the test.
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "")
+
+
+@pytest.mark.parametrize("devices", [-1, "-1", "auto"])
+def test_find_placement__takes_one_process_on_a_bare_cpu(devices):
+    assert find_placement({"accelerator": "cpu", "devices": devices}) == Placement("cpu", 1, 1)
+
+
+@pytest.mark.parametrize(("devices", "count"), [(2, 2), ("2", 2), ([0, 3], 2), ("0,3", 2)])
+def test_find_placement__counts_the_devices_that_are_listed(devices, count):
+    assert find_placement({"accelerator": "cpu", "devices": devices, "num_nodes": 2}).world_size == 2 * count
+
+
+@pytest.mark.parametrize("devices", [0, -2, "many"])
+def test_find_placement__refuses_a_number_of_devices_that_means_nothing(devices):
+    with pytest.raises(ConfigError, match=r"trainer\.devices=.*expected a positive number"):
+        find_placement({"accelerator": "cpu", "devices": devices})
+
+
+def test_find_placement__names_the_missing_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator=gpu.*no GPU.*trainer\.accelerator=cpu"):
+        find_placement({"accelerator": "gpu", "devices": -1})
+
+
+@pytest.mark.usefixtures("slurm")
+def test_find_placement__takes_the_tasks_of_srun_on_the_cpu():
+    assert find_placement({"accelerator": "cpu", "devices": -1}).world_size == 2
+
+
+@pytest.mark.usefixtures("slurm")
+def test_find_placement__refuses_a_task_count_that_does_not_match():
+    with pytest.raises(ConfigError, match=r"SLURM started 2 task.* 1 x 1 = 1 process.*--ntasks-per-node=1.*devices=2"):
+        find_placement({"accelerator": "cpu", "devices": 1})
+
+
+def test_find_placement__refuses_an_allocation_without_srun(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    with pytest.raises(ConfigError, match="8 tasks, but the command was started once, without srun"):
+        find_placement({"accelerator": "cpu"})
+
+
+def test_find_placement__refuses_another_number_than_torchruns(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"torchrun started 8.*trainer\.devices=4 trainer\.num_nodes=2"):
+        find_placement({"accelerator": "cpu", "devices": 4})
+    assert find_placement({"accelerator": "cpu", "devices": -1, "num_nodes": 2}).world_size == 8
+
+
+def test_trainer_arguments__one_process_needs_no_process_group_and_no_sync():
+    recipe = {
+        "strategy": {"_target_": "lightning.pytorch.strategies.DDPStrategy", "static_graph": False},
+        "sync_batchnorm": True,
+        "precision": 32,
+    }
+    arguments = trainer_arguments(recipe, Placement("cpu", 1, 1))
+    assert arguments["strategy"] == "auto"
+    assert arguments["sync_batchnorm"] is False
+    assert arguments["use_distributed_sampler"] is False
+
+
+@pytest.mark.parametrize("asked", ["auto", "ddp", {"_target_": "lightning.pytorch.strategies.DDPStrategy"}])
+def test_trainer_arguments__several_processes_do_not_broadcast_buffers(asked):
+    strategy = trainer_arguments({"strategy": asked}, Placement("cpu", 2, 1))["strategy"]
+    assert isinstance(strategy, DDPStrategy)
+    assert strategy._ddp_kwargs["broadcast_buffers"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"), [(16, "16-mixed"), ("bf16", "bf16-mixed"), (32, "32-true"), ("64-true", "64-true")]
+)
+def test_trainer_arguments__short_names_of_precisions(asked, used):
+    assert trainer_arguments({"precision": asked}, Placement("gpu", 1, 1))["precision"] == used
+
+
+def test_trainer_arguments__half_precision_needs_a_gpu():
+    with pytest.raises(ConfigError, match=r"trainer\.precision=16 needs a GPU.*bf16"):
+        trainer_arguments({"precision": 16}, Placement("cpu", 1, 1))
+
+
+def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
+    with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs.*2 processes"):
+        trainer_arguments({"sync_batchnorm": True}, Placement("cpu", 2, 1))
