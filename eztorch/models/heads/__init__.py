@@ -1,1 +1,7 @@
-"""TODO: docstring of this package."""
+"""Heads that stand on a trunk or on its features. Each tells `input_dim`, `output_dim` and its layers."""
+
+from eztorch.models.heads.linear import LinearHead
+from eztorch.models.heads.mlp import MLPHead
+from eztorch.models.heads.video_resnet import VideoResNetHead, create_video_resnet_head
+
+__all__ = ["LinearHead", "MLPHead", "VideoResNetHead", "create_video_resnet_head"]
