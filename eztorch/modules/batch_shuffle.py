@@ -22,13 +22,11 @@ def shuffle(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Rows that fell to this process, shape (N, ...), detached, and what `unshuffle` needs to put them back, shape
-        (world size * N,). On a single process the rows keep their order: batch statistics do not depend on it.
+        (world size * N,). A single process shuffles its own rows, for the sake of split batch normalisations.
     """
-    number = x.shape[0] * world_size()
-    if world_size() == 1:
-        return x.detach(), torch.arange(number, device=x.device)
-    permutation = torch.randperm(number, device=x.device)
-    dist.broadcast(permutation, src=0)
+    permutation = torch.randperm(x.shape[0] * world_size(), device=x.device)
+    if world_size() > 1:
+        dist.broadcast(permutation, src=0)
     return gather_without_gradient(x)[_own(permutation)], torch.argsort(permutation)
 
 
