@@ -1,0 +1,261 @@
+"""What every siamese method shares: networks, views, the training step and the steps of evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eztorch.models.siamese.checks import check_chain
+from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
+from eztorch.models.siamese.view_plan import ViewPlan, combine_patches, split_patches
+from eztorch.models.steps import apply_transform, configure_optimizer, is_empty, seed_step, steps_per_epoch
+from eztorch.utils.config import build
+from eztorch.utils.errors import ConfigError
+
+Scalars = dict[str, Tensor | float]
+
+
+class Features(NamedTuple):
+    """Features of a batch.
+
+    Attributes:
+        h: Output of the trunk, shape (B, C).
+        z: Projection, shape (B, D); h without a projector.
+        q: Prediction, shape (B, D); z without a predictor.
+    """
+
+    h: Tensor
+    z: Tensor
+    q: Tensor
+
+
+class SiameseModel(LightningModule, ABC):
+    """Networks, transforms, optimizer and the one training step of the siamese methods.
+
+    A method is a final subclass. It owns what it compares the online branch with (target, queue) and its schedules,
+    and says how keys are made, what the loss is and what moves with every optimizer step.
+
+    Args:
+        trunk: Module or spec: from an input, shape (B, ...), to features h, shape (B, C).
+        projector: Module or spec, from h to z; None leaves z = h.
+        predictor: Module or spec, from z to q; None leaves q = z.
+        optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
+        plan: Views of a batch and which of them are compared.
+        normalize_outputs: Scale the z and q that are compared and returned to length 1; the predictor takes z as it is.
+        train_transform: Callable or spec, run on the device on the list of the views of a training batch.
+        val_transform: The same for the input of a validation batch.
+        test_transform: The same for the input of a test batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        trunk: Any,
+        projector: Any,
+        predictor: Any,
+        optimizer: Any,
+        plan: ViewPlan,
+        normalize_outputs: bool,
+        train_transform: Any,
+        val_transform: Any,
+        test_transform: Any,
+    ) -> None:
+        super().__init__()
+        self.trunk: nn.Module = build(trunk)
+        self.projector: nn.Module | None = build(projector)
+        self.predictor: nn.Module | None = build(predictor)
+        check_chain(self.trunk, self.projector, self.predictor)
+        self.optimizer = optimizer
+        self.plan = plan
+        self.normalize_outputs = normalize_outputs
+        self.train_transform = build(train_transform)
+        self.val_transform = build(val_transform)
+        self.test_transform = build(test_transform)
+        # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
+        self.total_steps = 1
+        self.steps_per_epoch = 1
+
+    @abstractmethod
+    def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Return what the queries of a step are compared with, by index of the view, each of shape (B, D)."""
+
+    @abstractmethod
+    def compute_loss(self, queries: Mapping[int, Features], keys: Mapping[int, Tensor]) -> tuple[Tensor, Scalars]:
+        """Return the loss of a step, shape (), and the other scalars to log, without a prefix.
+
+        Args:
+            queries: Features of the query views by index of the view, see `encode_queries`.
+            keys: What `encode_keys` returned.
+        """
+
+    @abstractmethod
+    def after_optimizer_step(self, step: int) -> None:
+        """Move what moves once per optimizer step besides the parameters.
+
+        Args:
+            step: Number of optimizer steps before the one that was just made.
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the prediction of a batch of views: predictor(projector(trunk(x))), as far as they exist.
+
+        Args:
+            x: One view of a batch, shape (B, ...).
+
+        Returns:
+            Prediction, not normalised, shape (B, D).
+        """
+        return self._heads(self.trunk(x))[1]
+
+    def features(self, x: Tensor) -> Features:
+        """Encode one view of a batch with the online branch.
+
+        Args:
+            x: One view, shape (B, ...).
+        """
+        return self._features(self.trunk(x))
+
+    def encode_queries(self, views: Sequence[Tensor]) -> dict[int, Features]:
+        """Encode the query views of a training batch with the online branch.
+
+        Args:
+            views: All views of the batch, each of shape (B, ...).
+
+        Returns:
+            Features by index of the view, with a leading dimension of its M combinations of patches: shapes (M, B, C)
+            and (M, B, D); M is 1 for a view that is encoded whole.
+        """
+        queries: dict[int, Features] = {}
+        for group in self.plan.passes(views, self.plan.query_views):
+            x = views[group[0]] if len(group) == 1 else torch.cat([views[view] for view in group])
+            rows = len(views[group[0]])
+            if self.plan.is_split(group[0]):
+                h = self.trunk(split_patches(x, self.plan.num_splits))
+                h = combine_patches(h, self.plan.num_splits, self.plan.num_splits_per_combination)
+            else:
+                h = self.trunk(x)
+            # Rows stand by combination, then by view, then by sample.
+            parts = [part.unflatten(0, (-1, len(group), rows)).unbind(dim=1) for part in self._features(h)]
+            queries.update(zip(group, (Features(*view) for view in zip(*parts, strict=True)), strict=True))
+        return queries
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Compute the loss of a batch of several views.
+
+        Returns:
+            Step output (see the design page): loss, scalars, and the features h, z, q of the first query view,
+            detached, shapes (B, C) and (B, D); those of a view in patches are the means over its combinations.
+
+        Raises:
+            DataError: The batch has another number of views than the plan.
+        """
+        seed_step(self, batch_idx)
+        views = self.plan.check(apply_transform(self.train_transform, batch["input"]))
+        keys = self.encode_keys(views)
+        queries = self.encode_queries(views)
+        loss, scalars = self.compute_loss(queries, keys)
+        named = {f"pretrain/{name}": value for name, value in {"loss": loss.detach(), **scalars}.items()}
+        first = queries[self.plan.query_views[0]]
+        features = {
+            name: x.detach().mean(dim=0) if len(x) > 1 else x[0].detach() for name, x in first._asdict().items()
+        }
+        return {"loss": loss, "scalars": named, **features}
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
+        """Return the features h, z, q of a batch (of its first view, when it has several); None for an empty batch."""
+        return self._evaluation_step(batch, self.val_transform)
+
+    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
+        """Return the features h, z, q of a batch (of its first view, when it has several); None for an empty batch."""
+        return self._evaluation_step(batch, self.test_transform)
+
+    def on_fit_start(self) -> None:
+        """Find out the length of the run."""
+        self.total_steps = int(self.trainer.estimated_stepping_batches)
+        self.steps_per_epoch = steps_per_epoch(self.trainer)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Make the optimizer step (once per accumulated batch), then move what moves with it."""
+        step = self.trainer.global_step
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.after_optimizer_step(step)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights of a checkpoint of the predecessor under its names."""
+        checkpoint["state_dict"] = convert_legacy_state_dict(checkpoint["state_dict"])
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and its scheduler from the spec."""
+        return configure_optimizer(self, self.optimizer)
+
+    @property
+    def learnable_params(self) -> list[nn.Parameter]:
+        """Parameters of the online branch."""
+        return [parameter for network in self._online().values() for parameter in network.parameters()]
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of the online branch, for layer-wise learning rates.
+
+        Raises:
+            ConfigError: A network does not tell its layers.
+        """
+        return sum(self._layers_of(name) for name in self._online())
+
+    def get_param_layer_id(self, name: str) -> int:
+        """Return the layer that a parameter belongs to: the trunk's come first, then the projector's, the predictor's.
+
+        Args:
+            name: Name of a parameter of the online branch, as `named_parameters` has it.
+
+        Raises:
+            ConfigError: The parameter is not of the online branch, or a network does not tell its layers.
+        """
+        part, _, rest = name.partition(".")
+        online = self._online()
+        if part not in online:
+            raise ConfigError(f"Parameter {name!r} is not of the online branch ({', '.join(online)}).")
+        self._layers_of(part)
+        before = sum(self._layers_of(other) for other in list(online)[: list(online).index(part)])
+        return before + int(online[part].get_param_layer_id(rest))  # type: ignore[operator]  # told by _layers_of
+
+    def _layers_of(self, name: str) -> int:
+        network = self._online()[name]
+        if not (hasattr(network, "num_layers") and hasattr(network, "get_param_layer_id")):
+            raise ConfigError(
+                f"Layer-wise learning rates (optimizer.layer_decay_lr) need num_layers and get_param_layer_id, "
+                f"and model.{name}, a {type(network).__name__}, does not have them."
+            )
+        return int(network.num_layers)  # type: ignore[arg-type]  # what nn.Module says of every attribute
+
+    def _online(self) -> dict[str, nn.Module]:
+        networks = {"trunk": self.trunk, "projector": self.projector, "predictor": self.predictor}
+        return {name: network for name, network in networks.items() if network is not None}
+
+    def _heads(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        z = h if self.projector is None else self.projector(h)
+        return z, z if self.predictor is None else self.predictor(z)
+
+    def _features(self, h: Tensor) -> Features:
+        z, q = self._heads(h)
+        return Features(h, self.normalized(z), self.normalized(q))
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """Return rows x, shape (B, D), of length 1 in float32 or finer; as they are without `normalize_outputs`."""
+        if not self.normalize_outputs:
+            return x
+        return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+
+    def _evaluation_step(self, batch: Mapping[str, Any], transform: Any) -> dict[str, Tensor] | None:
+        if is_empty(batch):
+            return None
+        inputs = apply_transform(transform, batch["input"])
+        return self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict()
