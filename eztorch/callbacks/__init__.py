@@ -1,1 +1,31 @@
-"""TODO: docstring of this package."""
+"""What happens beside the training itself: writing numbers, showing progress, evaluating, and noticing trouble."""
+
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+
+from eztorch.callbacks.collapse import CollapseMonitor
+from eztorch.callbacks.csv_logger import MetricsCSV
+from eztorch.callbacks.failures import FailureMonitor
+from eztorch.callbacks.knn import KNNEvaluator
+from eztorch.callbacks.online_evaluator import OnlineEvaluator
+from eztorch.callbacks.progress import ProgressBar
+from eztorch.callbacks.publishing import ScalarSource, publish
+from eztorch.callbacks.scalars import ScalarLogger
+from eztorch.callbacks.throughput import ThroughputMonitor
+from eztorch.callbacks.view_recorder import ViewRecorder
+
+__all__ = [
+    "CollapseMonitor",
+    "FailureMonitor",
+    "KNNEvaluator",
+    "LearningRateMonitor",
+    "MetricsCSV",
+    "ModelCheckpoint",
+    "OnlineEvaluator",
+    "ProgressBar",
+    "ScalarLogger",
+    "ScalarSource",
+    "TQDMProgressBar",
+    "ThroughputMonitor",
+    "ViewRecorder",
+    "publish",
+]

@@ -1,0 +1,118 @@
+"""The features of a data set, each sample once, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from torch import Tensor, nn
+
+from eztorch.utils.distributed import all_gather_uneven
+from eztorch.utils.errors import ConfigError
+from eztorch.utils.randomness import addressed_randomness, run_seed
+
+
+class LabelledFeatures(NamedTuple):
+    """Features of samples.
+
+    Attributes:
+        features: Float32, shape (N, C).
+        labels: Classes, -1 where there is none, shape (N,).
+        idx: Index of the sample in its data set, shape (N,).
+    """
+
+    features: Tensor
+    labels: Tensor
+    idx: Tensor
+
+
+def extract_features(
+    module: nn.Module,
+    loader: Iterable[Mapping[str, Any]],
+    *,
+    input_name: str = "h",
+    step: Callable[[Any, int], Any] | None = None,
+    move: Callable[[Any], Any] | None = None,
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> LabelledFeatures:
+    """Run a module over a loader and return the features of every sample, gathered from all ranks.
+
+    The module runs in evaluation mode and is put back as it was, its batch statistics and the random generators
+    included. Several clips of a sample are averaged; a sample that could not be read is missing.
+
+    Args:
+        module: Its `validation_step(batch, batch_idx)` returns a mapping with the features, or None for an empty batch.
+        loader: Batches with `label` and `idx`; on each rank its own part of the samples.
+        input_name: Name of the features in what the step returns.
+        step: What to call in place of `module.validation_step`.
+        move: Brings a batch to the device; by default to that of the module's parameters.
+        context: Context of each step, such as the one of a precision.
+
+    Returns:
+        One row a sample in the order of `idx`, the same on every rank, on the device of the features.
+
+    Raises:
+        ConfigError: The step returns no features of that name, or there is no sample at all.
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    step = step or module.validation_step  # type: ignore[assignment]  # a LightningModule has it
+    move = move or (lambda batch: move_data_to_device(batch, device))
+    rows: list[LabelledFeatures] = []
+    with torch.no_grad(), _evaluating(module), _own_randomness(device):
+        for index, batch in enumerate(loader):
+            batch = move(batch)
+            with context():
+                outputs = step(batch, index)  # type: ignore[misc]
+            if outputs is not None:
+                rows.append(_rows(outputs, batch, input_name))
+        return _average_clips(_gather(rows, device))
+
+
+def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
+    if not isinstance(outputs, Mapping) or outputs.get(input_name) is None:
+        names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise ConfigError(f"input_name={input_name!r}: the validation step returns {names}.")
+    return LabelledFeatures(outputs[input_name].float(), batch["label"], batch["idx"])
+
+
+def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
+    """Concatenate the rows of all ranks; a rank may have none."""
+    width = torch.tensor([rows[0].features.shape[1] if rows else 0], device=device)
+    width = all_gather_uneven(width).max()
+    if not int(width):
+        raise ConfigError("There is no sample to take features of.")
+    features = [row.features for row in rows] or [torch.zeros(0, int(width), device=device)]
+    labels = [row.labels.long() for row in rows] or [torch.zeros(0, dtype=torch.long, device=device)]
+    indices = [row.idx.long() for row in rows] or [torch.zeros(0, dtype=torch.long, device=device)]
+    return LabelledFeatures(*(all_gather_uneven(torch.cat(parts)) for parts in (features, labels, indices)))
+
+
+def _average_clips(rows: LabelledFeatures) -> LabelledFeatures:
+    """Average the rows of the same `idx`."""
+    idx, group, counts = rows.idx.unique(return_inverse=True, return_counts=True)
+    sums = rows.features.new_zeros(len(idx), rows.features.shape[1]).index_add_(0, group, rows.features)
+    labels = rows.labels.new_empty(len(idx)).scatter_(0, group, rows.labels)
+    return LabelledFeatures(sums / counts[:, None], labels, idx)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode and each of its parts back in its own mode."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Keep the generators of the run as they are: starting a loader draws from them."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), addressed_randomness(run_seed()):
+        yield

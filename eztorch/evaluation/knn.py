@@ -1,0 +1,92 @@
+"""Classification by nearest neighbours in feature space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eztorch.utils.errors import ConfigError
+
+_MAX_SIMILARITIES = 2**26  # in memory at a time: 256 MiB of float32
+
+
+@torch.no_grad()
+def knn_predict(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    chunk: int | None = None,
+    exclude_self: bool = False,
+) -> Tensor:
+    """Predict the class of queries by a vote of their nearest neighbours in a bank.
+
+    The k neighbours of largest cosine similarity s vote for their class with weight exp(s / temperature) (Wu et al.,
+    arXiv 1805.01978, section 3.4). Computed in float32.
+
+    Args:
+        bank: Features, shape (N, C).
+        bank_labels: Their classes, shape (N,); rows labelled -1 do not vote.
+        queries: Features, shape (M, C).
+        k: Number of neighbours; all of the bank when it has fewer.
+        temperature: Small values let the nearest neighbours decide alone.
+        num_classes: Number of classes; those that the bank's labels show when it is not given.
+        chunk: Number of queries compared at a time; chosen so that the similarities take 256 MiB when it is not given.
+        exclude_self: Query i is row i of the bank and does not vote for itself (M = N).
+
+    Returns:
+        Classes, best first, shape (M, num_classes).
+
+    Raises:
+        ConfigError: `k` is not positive, the bank has no labelled row, or `exclude_self` with M != N.
+
+    >>> bank = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> knn_predict(bank, torch.tensor([0, 0, 1]), torch.tensor([[0.2, 0.8]]), k=1)
+    tensor([[1, 0]])
+    """
+    labelled = bank_labels >= 0
+    if k < 1:
+        raise ConfigError(f"k={k}: the number of neighbours must be positive.")
+    if not bool(labelled.any()):
+        raise ConfigError(f"None of the {len(bank)} samples of the kNN bank has a label.")
+    if exclude_self and len(bank) != len(queries):
+        raise ConfigError(f"exclude_self needs the queries to be the bank; got {len(queries)} and {len(bank)} rows.")
+    rows = labelled.nonzero().squeeze(1)
+    labels = bank_labels[rows].long()
+    bank = functional.normalize(bank[rows].float(), dim=1)
+    queries = functional.normalize(queries.float(), dim=1)
+    num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    chunk = chunk or max(1, _MAX_SIMILARITIES // len(bank))
+    predictions = []
+    for begin in range(0, len(queries), chunk):
+        similarity = queries[begin : begin + chunk] @ bank.T
+        if exclude_self:
+            own = torch.arange(begin, begin + len(similarity), device=rows.device)
+            similarity.masked_fill_(own[:, None] == rows[None, :], -torch.inf)
+        nearest, index = similarity.topk(min(k, len(bank)), dim=1)
+        weights = ((nearest - 1) / temperature).exp()  # the -1 scales all weights alike and keeps them finite
+        votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[index], weights)
+        predictions.append(votes.argsort(dim=1, descending=True, stable=True))
+    return torch.cat(predictions) if predictions else labels.new_empty(0, num_classes)
+
+
+def count_correct(predictions: Tensor, labels: Tensor, *, top: int = 1) -> Tensor:
+    """Count the samples whose class is among the first predictions; those labelled -1 count for nothing.
+
+    Args:
+        predictions: Classes, best first, shape (M, num_classes).
+        labels: Classes, shape (M,).
+        top: Number of predictions that count.
+
+    Returns:
+        (correct, labelled), shape (2,), int64.
+
+    >>> count_correct(torch.tensor([[1, 0], [0, 1], [0, 1]]), torch.tensor([1, 1, -1])).tolist()
+    [1, 2]
+    """
+    correct = (predictions[:, :top] == labels[:, None]).any(dim=1)
+    return torch.stack([correct.sum(), (labels >= 0).sum()])

@@ -1,0 +1,122 @@
+"""Curves of a run's metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Curve = tuple[list[float], list[float]]
+
+_COLOURS = {
+    False: ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2"),
+    True: ("#60a5fa", "#fbbf24", "#34d399", "#c084fc", "#f87171", "#22d3ee"),
+}
+_INK = {False: "#3f3f46", True: "#d4d4d8"}
+_FEW, _MANY = 25, 120  # points: up to the first with markers, beyond the second smoothed
+_GRID = {False: "#e4e4e7", True: "#3f3f46"}
+
+
+def read_metrics(path: str | Path) -> dict[str, Curve]:
+    """Read a `metrics.csv`.
+
+    Args:
+        path: A table with a column `step` and a column a metric; empty cells are skipped.
+
+    Returns:
+        For each metric its steps and its values, in the order of the steps.
+    """
+    curves: dict[str, Curve] = {}
+    with Path(path).open(newline="") as lines:
+        rows = sorted(csv.DictReader(lines), key=lambda row: int(row["step"]))
+    for row in rows:
+        for name, value in row.items():
+            if name != "step" and value:
+                steps, values = curves.setdefault(name, ([], []))
+                steps.append(float(row["step"]))
+                values.append(float(value))
+    return curves
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What one picture of curves shows.
+
+    Attributes:
+        title: Above the curves.
+        curves: Steps and values by label.
+        levels: Horizontal lines by label, such as chance.
+        is_share: The values are shares, 0 to 1, and are shown in percent.
+    """
+
+    title: str
+    curves: Mapping[str, Curve]
+    levels: Mapping[str, float] = field(default_factory=dict)
+    is_share: bool = False
+
+
+def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
+    """Draw a chart as a PNG on a transparent ground.
+
+    Args:
+        chart: What to draw.
+        dark: For a dark page.
+
+    >>> draw_chart(Chart("loss", {"loss": ([0, 1], [2.0, 1.0])}))[1:4]
+    b'PNG'
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(5.2, 2.7), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    for (label, curve), colour in zip(chart.curves.items(), itertools.cycle(_COLOURS[dark]), strict=False):
+        _draw_curve(axes, label, curve, colour)
+    for label, level in chart.levels.items():
+        axes.axhline(level, color=_INK[dark], linewidth=1, linestyle=(0, (4, 3)), label=label)
+    axes.set_title(chart.title, loc="left", fontsize=10, color=_INK[dark], fontweight="bold")
+    axes.set_xlabel("optimizer step", fontsize=8, color=_INK[dark])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    if chart.is_share:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axes.tick_params(colors=_INK[dark], labelsize=8, length=0)
+    axes.grid(color=_GRID[dark], linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_GRID[dark])
+    if len(chart.curves) + len(chart.levels) > 1:
+        axes.legend(fontsize=8, frameon=False, labelcolor=_INK[dark], handlelength=1.4)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", transparent=True)
+    return picture.getvalue()
+
+
+def _draw_curve(axes: Any, label: str, curve: Curve, colour: str) -> None:
+    steps, values = curve
+    if len(values) <= _MANY:
+        marker = "o" if len(values) <= _FEW else None
+        axes.plot(steps, values, color=colour, linewidth=1.6, marker=marker, markersize=3, label=label)
+    else:
+        axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
+        axes.plot(steps, running_mean(values, len(values) // 30), color=colour, linewidth=1.6, label=label)
+
+
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """Average each value with its neighbours, at most `width` on either side and as many on both.
+
+    >>> running_mean([0.0, 3.0, 6.0, 0.0], 1)
+    [0.0, 3.0, 3.0, 0.0]
+    """
+    means = []
+    for index in range(len(values)):
+        reach = min(width, index, len(values) - 1 - index)
+        part = values[index - reach : index + reach + 1]
+        means.append(sum(part) / len(part))
+    return means
