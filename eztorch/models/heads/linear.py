@@ -17,7 +17,8 @@ class LinearHead(nn.Module):
         affine: Whether the normalisation has learnable scales and shifts.
         bias: Whether the linear layer has a bias; it never has one before a normalisation.
         dropout: Probability to drop an input feature.
-        dropout_inplace: Write the dropped features over the input.
+        dropout_inplace: A hint of recipes that is not followed, with the same results: in place, the dropout would
+            write over features of the caller.
         input_dim: Length C of the input.
         norm_layer: `bn_1D` or `sync_bn` after the linear layer; None for none.
         output_dim: Length D of the output.
@@ -50,7 +51,7 @@ class LinearHead(nn.Module):
             init_linear(linear, init_mean, init_std, zero_bias)
         self.layers = nn.Sequential()
         if dropout:
-            self.layers.append(nn.Dropout(dropout, inplace=dropout_inplace))
+            self.layers.append(nn.Dropout(dropout))
         self.layers.append(linear)
         if norm_layer is not None:
             self.layers.append(make_norm(norm_layer, output_dim, "norm_layer", affine=affine))

@@ -17,8 +17,7 @@ T = TypeVar("T", int, float)
 class MLPHead(nn.Module):
     """Linear layers, each but the last with a normalisation and an activation.
 
-    A linear layer has no bias before a normalisation, whatever `bias` and `last_bias` say. A dropout before the first
-    layer is not in place, whatever `dropout_inplace` says: its input belongs to the caller.
+    A linear layer has no bias before a normalisation, whatever `bias` and `last_bias` say.
 
     Attributes:
         num_layers: Number of linear layers, for layer-wise learning rates.
@@ -29,7 +28,8 @@ class MLPHead(nn.Module):
         affine: Whether the normalisations before the last layer have learnable scales and shifts.
         bias: Whether the layers before the last have biases.
         dropout: Probability to drop an input of a layer: one for all layers, or one for each.
-        dropout_inplace: Write dropped features over their input.
+        dropout_inplace: A hint of recipes that is not followed, with the same results: in place, a dropout would write
+            over features of the caller, or over what the gradient of the ReLU before it needs.
         hidden_dims: Length of the output of each layer but the last: one for all, or a list of `num_layers - 1`.
         input_dim: Length C of the input.
         norm_layer: `bn_1D` or `sync_bn`; None for none.
@@ -85,7 +85,7 @@ class MLPHead(nn.Module):
             last = i == num_layers - 1
             norm = norm_layer if last_norm or not last else None
             if dropouts[i]:
-                self.layers.append(nn.Dropout(dropouts[i], inplace=dropout_inplace and i > 0))
+                self.layers.append(nn.Dropout(dropouts[i]))
             linear = nn.Linear(dims[i], dims[i + 1], bias=(last_bias if last else bias) and norm is None)
             if last and last_init_normal:
                 init_linear(linear, init_mean, init_std, zero_bias)
