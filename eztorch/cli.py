@@ -1,0 +1,50 @@
+"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import eztorch
+from eztorch.engine.arguments import FLAGS, unknown_flag
+from eztorch.engine.help import overview
+from eztorch.engine.launch import main as launch
+from eztorch.engine.launch import report_error
+from eztorch.engine.tasks import TASKS
+from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.names import nearest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The words behind `eztorch`; None takes them from `sys.argv`.
+
+    Returns:
+        Exit status; see `eztorch.engine.launch.main`.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(eztorch.__version__)
+        return 0
+    try:
+        _check_task(words[0])
+    except EztorchError as error:
+        return report_error(error, "eztorch")
+    return launch(words[0], words[1:])
+
+
+def _check_task(word: str) -> None:
+    if word in TASKS:
+        return
+    tasks = ", ".join(TASKS)
+    if any(word.partition("=")[0] in flag.names for flag in FLAGS):
+        raise ConfigError(f"the task comes first: eztorch TASK {word} ..., where TASK is one of {tasks}.")
+    if word.startswith("-"):
+        raise unknown_flag(word, ["--help", "--version"])
+    close = nearest(word, TASKS)
+    raise ConfigError(f"there is no task {word!r}.{f' Did you mean {close!r}?' if close else ''} Tasks: {tasks}.")
