@@ -21,7 +21,7 @@ from eztorch.utils.names import choose
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-    from eztorch.engine.launch import JobInfo
+    from eztorch.engine.job import JobInfo
 
 _log = logging.getLogger("eztorch")
 # The parts of a module that `compile` compiles, where they exist.
@@ -123,7 +123,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         if config.get("report", True):
             from eztorch.engine.report import write_job_report
 
-            _say(f"Report: {write_job_report(run_dir, config, job)}")
+            _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")
     return metrics
 
 
