@@ -105,23 +105,23 @@ class _SCE(torch.autograd.Function):
         coeff: float,
     ) -> Tensor:
         parts = [x for x in (keys, queue) if x is not None]
-        positive = (query * key).sum(dim=1, keepdim=True) / temp
+        positive = (query * key).sum(dim=1, keepdim=True).div_(temp)
         logits = [(query @ part.T).div_(temp) for part in parts]
         relations = [(key @ part.T).div_(temp_m) for part in parts]
         if keys is not None:
             for similarities in (logits[0], relations[0]):  # a query's own key is its positive, not a negative
                 similarities.diagonal(keys_offset).fill_(torch.finfo(query.dtype).min)
-        log_z, log_s = _logsumexp([positive, *logits]), _logsumexp(relations)
 
-        losses = log_z - coeff * positive
-        gradient = ((positive - log_z).exp() - coeff) * key
-        for part, logit, relation in zip(parts, logits, relations, strict=True):
-            w = relation.sub_(log_s).exp_().mul_(1 - coeff)
-            losses -= torch.einsum("bk,bk->b", w, logit)[:, None]
-            p = logit.sub_(log_z).exp_()
-            gradient.addmm_(p.sub_(w), part)
+        _softmax_(relations)  # they are s now
+        losses = -coeff * positive[:, 0]
+        for s, logit in zip(relations, logits, strict=True):
+            losses.sub_(torch.einsum("bk,bk->b", s, logit), alpha=1 - coeff)
+        losses += _softmax_([positive, *logits])  # they are p now
+        gradient = (positive - coeff) * key
+        for part, p, s in zip(parts, logits, relations, strict=True):
+            gradient.addmm_(p.sub_(s, alpha=1 - coeff), part)
         ctx.save_for_backward(gradient.div_(temp))
-        return losses[:, 0]
+        return losses
 
     @staticmethod
     @once_differentiable
@@ -130,9 +130,13 @@ class _SCE(torch.autograd.Function):
         return outer[0][:, None] * gradient, *[None] * 7
 
 
-def _logsumexp(parts: Sequence[Tensor]) -> Tensor:
-    """Return the log-sum-exp over the columns of all parts, each (B, n), as a column (B, 1)."""
-    return torch.cat([part.logsumexp(dim=1, keepdim=True) for part in parts], dim=1).logsumexp(dim=1, keepdim=True)
+def _softmax_(parts: Sequence[Tensor]) -> Tensor:
+    """Take the softmax over the columns of all parts (B, n) together, in place; return its log normaliser (B,)."""
+    top = torch.cat([part.amax(dim=1, keepdim=True) for part in parts], dim=1).amax(dim=1, keepdim=True)
+    total = torch.cat([part.sub_(top).exp_().sum(dim=1, keepdim=True) for part in parts], dim=1).sum(1, keepdim=True)
+    for part in parts:
+        part.div_(total)
+    return (top + total.log())[:, 0]
 
 
 def _check_scalars(temp: float, temp_m: float, coeff: float) -> None:
