@@ -1,0 +1,140 @@
+"""Videos through PyAV, whose wheel carries FFmpeg. The default decoder.
+
+Only what the wanted frames need is decoded: reading begins at the key frame before them and ends at the last of their
+packets, frames that no other refers to are skipped when nobody wants them, and only wanted frames are converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import av
+import torch
+from av.video.reformatter import VideoReformatter
+from torch import Tensor
+
+from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource, UnreadableError, blame
+from eztorch.datasets.decoders.frame_index import FrameIndex, Run
+from eztorch.datasets.decoders.packets import PacketFile
+from eztorch.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+# Codecs in which "no reference" is final. In HEVC it only holds within a temporal layer, so skipping could do harm.
+_CAN_SKIP = {"h264", "mpeg4"}
+
+
+class PyAVDecoder:
+    """Reads whatever FFmpeg reads, in the exact order and with the exact time stamps of the file.
+
+    Args:
+        num_threads: Threads of FFmpeg for one video; 1 is best in a loader worker, 0 lets FFmpeg decide.
+        **options: The arguments of `ClipOptions`.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+
+    def __init__(self, *, num_threads: int = 1, **options: Any) -> None:
+        self._num_threads = checked_threads(num_threads)
+        self._options = ClipOptions.build(**options)
+
+    def open(self, path: str, num_frames: int | None = None) -> ClipReader:
+        """Open a video; see `Decoder.open`."""
+        with blame(path, "pyav", av.error.FFmpegError):
+            file = PacketFile(path, num_threads=self._num_threads)
+            try:
+                index = FrameIndex(file)
+            except BaseException:
+                file.close()
+                raise
+        return ClipReader(path, "pyav", timeline=index, source=_PyAVSource(file, index), options=self._options)
+
+
+def checked_threads(num_threads: int) -> int:
+    """Return the number of threads of an encoded decoder, after a look at it."""
+    if num_threads < 0:
+        raise ConfigError(f"num_threads={num_threads} must not be negative; 0 lets the library decide.")
+    return num_threads
+
+
+class _PyAVSource(FrameSource):
+    failures = (av.error.FFmpegError,)
+
+    def __init__(self, file: PacketFile, index: FrameIndex) -> None:
+        self._file = file
+        self._index = index
+        self._reformatter = VideoReformatter()
+
+    def read(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        if not self._index.ordered:
+            yield from self._count(indices)
+            return
+        for run in self._index.runs(indices):
+            yield from self._read_run(run)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read_run(self, run: Run) -> Iterator[Tensor]:
+        given = 0
+        try:
+            for picture in self._pick(run, skip=self._file.codec.name in _CAN_SKIP):
+                yield picture
+                given += 1
+        except (UnreadableError, av.error.FFmpegError):
+            # Not every "key frame" is one (periodic intra refresh); from the first packet on, nothing is missing.
+            yield from self._pick(Run(0, run.last, run.stamps[given:]), skip=False)
+
+    def _pick(self, run: Run, *, skip: bool) -> Iterator[Tensor]:
+        """Decode a run and yield the frames that are wanted of it."""
+        wanted = iter(run.stamps)
+        stamp = next(wanted, None)
+        for frame in self._decode(run.first, run.last + 1, needed=set(run.stamps) if skip else None):
+            if frame.pts == stamp:
+                yield self._convert(frame)
+                stamp = next(wanted, None)
+            if stamp is None:
+                return
+            if frame.pts is None or frame.pts > stamp:
+                break
+        if stamp is not None:
+            raise UnreadableError(f"its frame at {float(stamp * self._file.stream.time_base):.3f} s does not come out")
+
+    def _count(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Decode from the first packet on and know the frames by their number."""
+        wanted = iter(indices)
+        index = next(wanted, None)
+        for number, frame in enumerate(self._decode(0, None, needed=None)):
+            if number == index:
+                yield self._convert(frame)
+                index = next(wanted, None)
+            if index is None:
+                return
+        raise UnreadableError(f"its frame number {index} does not come out")
+
+    def _decode(self, first: int, stop: int | None, *, needed: set[int] | None) -> Iterator[VideoFrame]:
+        """Decode packets; without those that no frame refers to, when the stamps of the `needed` ones are given."""
+        packets = self._file.packets(first, stop)
+        codec = self._file.codec
+        codec.flush_buffers()
+        for packet in packets:
+            if packet.is_corrupt:
+                raise UnreadableError("a packet is damaged or cut off")
+            if packet.size > 0:
+                codec.skip_frame = "DEFAULT" if needed is None or packet.pts in needed else "NONREF"
+                yield from map(_sound, codec.decode(packet))
+        yield from map(_sound, codec.decode(None))
+
+    def _convert(self, frame: VideoFrame) -> Tensor:
+        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        picture = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
+        return torch.rot90(picture, round(frame.rotation / 90), (1, 2)) if frame.rotation else picture
+
+
+def _sound(frame: VideoFrame) -> VideoFrame:
+    if frame.is_corrupt:
+        raise UnreadableError("a frame is damaged")
+    return frame
