@@ -74,9 +74,9 @@ class SiameseModel(LightningModule, ABC):
         self.optimizer = optimizer
         self.plan = plan
         self.normalize_outputs = normalize_outputs
-        self.train_transform = build(train_transform)
-        self.val_transform = build(val_transform)
-        self.test_transform = build(test_transform)
+        self.train_transform = _build_transform(train_transform)
+        self.val_transform = _build_transform(val_transform)
+        self.test_transform = _build_transform(test_transform)
         # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
         self.total_steps = 1
         self.steps_per_epoch = 1
@@ -259,3 +259,13 @@ class SiameseModel(LightningModule, ABC):
             return None
         inputs = apply_transform(transform, batch["input"])
         return self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict()
+
+
+def _build_transform(spec: Any) -> Any:
+    """Build a transform. Its constants follow the model to its device, but have no place in checkpoints."""
+    transform = build(spec)
+    if isinstance(transform, nn.Module):
+        for module in transform.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                module.register_buffer(name, buffer, persistent=False)
+    return transform

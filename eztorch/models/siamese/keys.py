@@ -35,6 +35,9 @@ def prepare_target(
         num_devices: Number of processes that the configuration expects; -1 takes any.
         simulate_n_devices: Parts of a batch on one device.
 
+    Returns:
+        Number of parts that the target splits its batches into, 1 where it does not.
+
     Raises:
         ConfigError: Another number of processes is expected, or one device is asked to shuffle a single part.
     """
@@ -44,13 +47,14 @@ def prepare_target(
             f"write model.num_devices={world_size}, or -1 to take the number of the run."
         )
     if not shuffle_bn or world_size > 1:
-        return
+        return 1
     if simulate_n_devices < 2:
         raise ConfigError(
             f"shuffle_bn=true on one device needs simulate_n_devices of at least 2, got {simulate_n_devices}; "
             "write model.simulate_n_devices=8, or model.shuffle_bn=false."
         )
     convert_to_split_batch_norm(target, simulate_n_devices)
+    return simulate_n_devices
 
 
 def check_not_synchronized(target: MomentumTarget, *, shuffle_bn: bool) -> None:
@@ -68,7 +72,7 @@ def check_not_synchronized(target: MomentumTarget, *, shuffle_bn: bool) -> None:
 
 @torch.no_grad()
 def encode(
-    target: MomentumTarget, views: Sequence[Tensor], passes: Sequence[Sequence[int]], *, shuffle_bn: bool
+    target: MomentumTarget, views: Sequence[Tensor], passes: Sequence[Sequence[int]], *, shuffle_bn: bool, splits: int
 ) -> dict[int, Tensor]:
     """Encode key views with the target.
 
@@ -77,13 +81,22 @@ def encode(
         views: All views of the batch, each of shape (B, ...).
         passes: Groups of views that go through the target together.
         shuffle_bn: Shuffle each pass among the processes and put the result back.
+        splits: Parts that the target splits a batch into, see `prepare_target`.
 
     Returns:
         Projections by index of the view, shape (B, D), as the projector gives them.
+
+    Raises:
+        ConfigError: The parts do not divide the batch.
     """
     keys: dict[int, Tensor] = {}
     for group in passes:
         x = views[group[0]] if len(group) == 1 else torch.cat([views[view] for view in group])
+        if len(x) % splits:
+            raise ConfigError(
+                f"simulate_n_devices={splits} does not divide a batch of {len(x)} rows; use a global_batch_size that "
+                "is a multiple of it with loader.drop_last=true, or model.shuffle_bn=false."
+            )
         if shuffle_bn:
             shuffled, restore = shuffle(x)
             z = unshuffle(target.encode(shuffled)[1], restore)

@@ -8,17 +8,19 @@ from torch import Tensor
 
 _PREFIXES = {"momentum_trunk.": "target.trunk.", "momentum_projector.": "target.projector."}
 _QUEUE, _POINTER = "queue", "queue_ptr"
+_DROPPED = ("train_transform.", "val_transform.", "test_transform.")
 
 
 def convert_legacy_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give the weights of a siamese method the names and shapes that they have here.
 
-    | predecessor                 | here                           |
-    | --------------------------- | ------------------------------ |
-    | `momentum_trunk.*`          | `target.trunk.*`               |
-    | `momentum_projector.*`      | `target.projector.*`           |
-    | `queue`, shape (D, K)       | `queue.features`, shape (K, D) |
-    | `queue_ptr`, shape (1,)     | `queue.pointer`, shape ()      |
+    | predecessor                    | here                            |
+    | ------------------------------ | ------------------------------- |
+    | `momentum_trunk.*`             | `target.trunk.*`                |
+    | `momentum_projector.*`         | `target.projector.*`            |
+    | `queue`, shape (D, K)          | `queue.features`, shape (K, D)  |
+    | `queue_ptr`, shape (1,)        | `queue.pointer`, shape ()       |
+    | `{train,val,test}_transform.*` | left out: constants, no weights |
 
     All other names, and those of a state dict that is already in today's form, stay.
 
@@ -30,6 +32,8 @@ def convert_legacy_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Ten
     """
     converted = {}
     for name, value in state_dict.items():
+        if name.startswith(_DROPPED):
+            continue
         if name == _QUEUE:
             name, value = "queue.features", value.T.contiguous()
         elif name == _POINTER:

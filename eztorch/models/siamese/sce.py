@@ -126,6 +126,7 @@ class SCEModel(SiameseModel):
                 "SCE needs negatives; write model.queue.size and model.queue.feature_dim, or use_keys=true."
             )
         self.shuffle_bn, self.num_devices, self.simulate_n_devices = shuffle_bn, num_devices, simulate_n_devices
+        self._splits = 1
         self._pending = keys_of.PendingKeys()
         self._batch_negatives = 0
 
@@ -160,7 +161,7 @@ class SCEModel(SiameseModel):
     def setup(self, stage: str) -> None:
         """Prepare the target for the number of processes of the run."""
         if stage == "fit":
-            keys_of.prepare_target(
+            self._splits = keys_of.prepare_target(
                 self.target,
                 world_size=self.trainer.world_size,
                 shuffle_bn=self.shuffle_bn,
@@ -176,7 +177,7 @@ class SCEModel(SiameseModel):
     def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
         """Encode the key views with the target; the keys wait for the optimizer step to enter the queue."""
         passes = self.plan.passes(views, self.plan.key_views)
-        encoded = keys_of.encode(self.target, views, passes, shuffle_bn=self.shuffle_bn)
+        encoded = keys_of.encode(self.target, views, passes, shuffle_bn=self.shuffle_bn, splits=self._splits)
         keys = {view: self.normalized(z) for view, z in encoded.items()}
         if self.queue is not None:
             keys_of.check_feature_dim(self.queue, keys[0].shape[1])

@@ -82,6 +82,7 @@ def fit(tmp_path) -> Callable[..., Trainer]:
         with warnings.catch_warnings():
             # Advice on loaders without workers and on srun, which tiny tests have no use for.
             warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
             # Lightning's loaders use a name that torch is about to take away.
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
             trainer = Trainer(

@@ -21,7 +21,7 @@ def _target() -> MomentumTarget:
 def test_prepare_target__on_one_device_the_target_normalises_parts_of_the_batch():
     target = _target()
     online = {name: value.clone() for name, value in target.state_dict().items()}
-    keys_of.prepare_target(target, **SETTINGS)
+    assert keys_of.prepare_target(target, **SETTINGS) == 2
     kinds = [type(module) for module in target.modules()]
     assert [kinds.count(kind) for kind in (SplitBatchNorm3d, SplitBatchNorm2d, SplitBatchNorm1d)] == [1, 1, 1]
     assert all(torch.equal(value, online.pop(name)) for name, value in target.state_dict().items())
@@ -42,7 +42,7 @@ def test_prepare_target__on_one_device_the_target_normalises_parts_of_the_batch(
 def test_prepare_target__leaves_the_networks_where_nothing_is_simulated(settings):
     target = _target()
     before = [type(module) for module in target.modules()]
-    keys_of.prepare_target(target, **{**SETTINGS, **settings})
+    assert keys_of.prepare_target(target, **{**SETTINGS, **settings}) == 1
     assert [type(module) for module in target.modules()] == before
 
 
@@ -72,7 +72,7 @@ def test_check_not_synchronized__refuses_shuffled_batches_with_common_statistics
 def test_encode__gives_each_view_its_own_rows(shuffle_bn):
     target = MomentumTarget(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), nn.Linear(5, 4))
     views = list(torch.randn(3, 4, 3, 2, 2))
-    keys = keys_of.encode(target, views, [[0, 2], [1]], shuffle_bn=shuffle_bn)
+    keys = keys_of.encode(target, views, [[0, 2], [1]], shuffle_bn=shuffle_bn, splits=1)
     assert sorted(keys) == [0, 1, 2]
     for view, key in keys.items():
         torch.testing.assert_close(key, target.projector(target.trunk(views[view])).detach())
@@ -82,7 +82,7 @@ def test_encode__gives_each_view_its_own_rows(shuffle_bn):
 def test_encode__views_of_a_pass_share_batch_statistics():
     target = MomentumTarget(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12))).train()
     views = list(torch.randn(2, 4, 3, 2, 2))
-    together = keys_of.encode(target, views, [[0, 1]], shuffle_bn=False)
+    together = keys_of.encode(target, views, [[0, 1]], shuffle_bn=False, splits=1)
     expected = target.encode(torch.cat(views))[1]
     torch.testing.assert_close(torch.cat([together[0], together[1]]), expected)
 

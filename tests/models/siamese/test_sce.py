@@ -285,6 +285,24 @@ def test_state_dict__has_the_names_that_checkpoints_promise(tiny):
     assert names == {"trunk.2", "projector", "predictor", "target.trunk.2", "target.projector", "queue"}
 
 
+class _Shift(nn.Module):
+    """A transform with a constant on the model's device."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.tensor(shift))
+
+    def forward(self, views: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [view + self.shift for view in views]
+
+
+def test_state_dict__has_no_constants_of_transforms(tiny):
+    model = tiny.model(train_transform=nn.Sequential(_Shift(1.0)))
+    assert list(model.state_dict()) == list(tiny.model().state_dict())
+    assert model.to(torch.float64).train_transform[0].shift.dtype == torch.float64  # moved with the model
+    tiny.model(train_transform=_Shift(2.0)).load_state_dict(model.state_dict())
+
+
 class _Layers(nn.Linear):
     """A linear trunk that tells its layers: the weight is layer 0, the bias layer 1."""
 
