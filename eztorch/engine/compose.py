@@ -69,7 +69,7 @@ def quote(text: str) -> str:
     >>> quote("/output/run"), quote("/my output/a=b")
     ('/output/run', "'/my output/a=b'")
     """
-    if re.fullmatch(r"[\w./-]+", text):
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
     return QuotedString(text, Quote.single).with_quotes()
 
@@ -258,7 +258,7 @@ class Composer:
         if self.launcher is not None:
             raise ConfigError(
                 f"The configuration uses ${{now:{pattern}}}, but {self.launcher} started several processes, whose "
-                "clocks would give each another value. Give that key on the command line, for example with the number "
+                "clocks would give each another value. Set what uses it on the command line, for example by the number "
                 "of the job: dir.exp=pretrain-$SLURM_JOB_ID"
             )
         return self._started.strftime(pattern)

@@ -97,10 +97,7 @@ def flatten(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _problem(error: BaseException, config: Any) -> str:
     chain = list(_chain(error))
     if isinstance(error, OverrideParseException):
-        reason = str(error).replace(f"Error parsing override '{error.override}'", "").partition("\nSee http")[0].strip()
-        return (
-            f"{error.override!r} is not an override in Hydra's grammar: {reason}. Quotes for the shell may be missing."
-        )
+        return _unreadable_override(error)
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
     inner = next((link for link in chain if isinstance(link, OmegaConfBaseException)), None)
@@ -142,6 +139,16 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
         return f"A YAML file cannot be read: {error}"
     problem = " ".join(str(part) for part in (getattr(error, "problem", None), getattr(error, "context", None)) if part)
     return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: this is not YAML: {problem}."
+
+
+def _unreadable_override(error: OverrideParseException) -> str:
+    lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See http"))]
+    # Of a character that it does not know, the lexer says no more than where it stands.
+    reason = "" if "LexerNoViableAlt" in lines[0] else f" ({lines[0]})"
+    return (
+        f"{error.override!r} is not an override in Hydra's grammar{reason}. "
+        "A value with special characters needs quotes, in the shell key=\"'value'\"."
+    )
 
 
 def _missing_file(error: MissingConfigException) -> str:

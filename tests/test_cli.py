@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import eztorch
+from eztorch.cli import main
+
+ROOT = Path(__file__).parents[1]
+RECIPE = "pretrain_r3d18_SCE_kinetics200"
+HEAVY = ("torch", "lightning", "numpy", "torchvision")
+
+# Runs the command in a fresh interpreter and prints which of the modules it imported.
+PROBE = """\
+import sys
+
+from eztorch.cli import main
+
+status = main(sys.argv[2:])
+print("imported:", *sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def probe(*words, modules=HEAVY):
+    command = [sys.executable, "-W", "error", "-c", PROBE, ",".join(modules), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], [], ["pretrain", "--help"], ["--version"], ["pretrain", "--version"], ["x"]]
+)
+def test_cli__answers_for_itself_without_torch_and_without_hydra(words):
+    done = probe(*words, modules=(*HEAVY, "hydra", "omegaconf", "yaml", "rich"))
+    assert done.stderr.splitlines()[-1] == "imported:"
+    assert done.returncode == (2 if words == ["x"] else 0)
+
+
+@pytest.mark.parametrize("resolve", [[], ["--resolve", "dir.data=/data"]])
+def test_cli__prints_a_configuration_without_torch(resolve):
+    done = probe("pretrain", "-cn", RECIPE, "--cfg", "job", "-p", "model.queue", *resolve)
+    assert done.stderr == "imported:\n"
+    assert done.stdout == "# @package model.queue\nsize: 32768\nfeature_dim: 256\n"
+
+
+def test_cli__refuses_a_configuration_without_torch():
+    done = probe("pretrain", "-cn", RECIPE)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "eztorch pretrain: error: dir.data is missing: give it on the command line, for example dir.data=/path/to/data",
+        "imported:",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "cwd"),
+    [
+        (["run/pretrain.py", "-cp", "configs"], ROOT),
+        (["pretrain.py", "-cp", "../doc/examples/configs/"], ROOT / "run"),
+        ([str(ROOT / "run" / "pretrain.py"), "-cp", "../configs"], Path("/")),
+        (["-m", "eztorch", "pretrain"], Path("/")),
+        (["-m", "eztorch", "pretrain", "-cp", "configs"], ROOT),
+    ],
+)
+def test_command_lines__all_find_the_same_experiment(words, cwd):
+    overrides = [
+        "-cn",
+        RECIPE,
+        "dir.data=/data",
+        "dir.root=/output",
+        "dir.exp='pretrain'",
+        "seed.seed=7",
+        "trainer.gpus=-1",
+    ]
+    command = [sys.executable, "-W", "error", *words, *overrides, "--cfg", "job", "-p", "seed.seed"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("7\n", 0)
+    assert done.stderr.count("\n") == 1
+    assert "warning: trainer.gpus is a key of Lightning 1" in done.stderr
+
+
+@pytest.mark.parametrize("task", ["pretrain", "supervised", "test"])
+def test_scripts__run_the_task_of_their_name(task):
+    done = subprocess.run(
+        [sys.executable, ROOT / "run" / f"{task}.py", "-h"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert f"Usage: eztorch {task} " in done.stdout
+
+
+def test_cli__answers_in_well_under_a_second():
+    def seconds(*words):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "eztorch", *words], check=True, capture_output=True, cwd=ROOT)
+        return time.perf_counter() - start
+
+    # The best of three: what else the machine does is not the matter.
+    assert min(seconds("--help") for _ in range(3)) < 0.5
+    assert min(seconds("pretrain", "-cn", RECIPE, "--cfg", "job") for _ in range(3)) < 1.0
+
+
+def test_main__prints_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{eztorch.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrian"], "eztorch: error: there is no task 'pretrian'. Did you mean 'pretrain'? Tasks: pretrain, "),
+        (["zzz"], "eztorch: error: there is no task 'zzz'. Tasks: "),
+        (["--hlep"], "eztorch: error: unknown flag '--hlep'. Did you mean '--help'?"),
+        (["-cn", "demo", "pretrain"], "eztorch: error: the task comes first: eztorch TASK -cn ..."),
+        (["pretrain", "--hlep"], "eztorch pretrain: error: unknown flag '--hlep'. Did you mean '--help'?"),
+    ],
+)
+def test_main__names_what_it_cannot_use(words, message, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(message)
