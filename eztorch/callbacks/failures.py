@@ -76,8 +76,9 @@ class FailureMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the failures of the batch."""
-        self._keep(batch, "val", trainer.current_epoch)
+        """Keep the failures of the batch; those of a sanity check come again."""
+        if not trainer.sanity_checking:
+            self._keep(batch, "val", trainer.current_epoch)
 
     def on_test_batch_end(
         self,

@@ -68,7 +68,7 @@ def knn_predict(
             own = torch.arange(begin, begin + len(similarity), device=rows.device)
             similarity.masked_fill_(own[:, None] == rows[None, :], -torch.inf)
         nearest, index = similarity.topk(min(k, len(bank)), dim=1)
-        weights = ((nearest - 1) / temperature).exp()  # the -1 scales all weights alike and keeps them finite
+        weights = ((nearest - nearest[:, :1]) / temperature).exp()  # scaled alike, so that the largest is 1
         votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[index], weights)
         predictions.append(votes.argsort(dim=1, descending=True, stable=True))
     return torch.cat(predictions) if predictions else labels.new_empty(0, num_classes)

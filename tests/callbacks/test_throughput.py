@@ -1,0 +1,72 @@
+import time
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.profilers import SimpleProfiler
+from tiny_run import TinyData, TinyModule, fit
+
+from eztorch.callbacks import ScalarLogger, ThroughputMonitor
+from eztorch.callbacks.throughput import batch_length
+
+
+class SlowStep(TinyModule):
+    def training_step(self, batch, batch_idx):
+        time.sleep(0.01)
+        return super().training_step(batch, batch_idx)
+
+
+def slow_collate(samples):
+    time.sleep(0.03)
+    return torch.utils.data.default_collate(samples)
+
+
+class Readings(Callback):
+    def __init__(self):
+        self.waits = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.waits.append(float(trainer.callback_metrics.get("time/data_wait", -1)))
+
+
+def test_throughput__tells_waiting_from_working(tmp_path):
+    readings = Readings()
+    callbacks = [ThroughputMonitor(), ScalarLogger(), readings]
+    data = TinyData(train=64, collate=slow_collate)
+    run = fit(tmp_path, callbacks, module=SlowStep(), data=data, max_epochs=1, log_every_n_steps=5)
+    metrics = {name: float(value) for name, value in run.trainer.callback_metrics.items()}
+    assert metrics["time/data_wait"] == pytest.approx(0.75, abs=0.12)
+    assert metrics["time/step_ms"] == pytest.approx(41, rel=0.3)
+    assert metrics["time/samples_per_s"] == pytest.approx(4 / 0.041, rel=0.3)
+    assert all(0.5 < wait < 0.9 for wait in readings.waits[2:])
+
+
+class SlowValidation(TinyModule):
+    def validation_step(self, batch, batch_idx):
+        time.sleep(0.2)
+        return super().validation_step(batch, batch_idx)
+
+
+def test_throughput__leaves_validation_out(tmp_path):
+    run = fit(tmp_path, [ThroughputMonitor(), ScalarLogger()], module=SlowValidation(), val_check_interval=2)
+    assert float(run.trainer.callback_metrics["time/step_ms"]) < 100
+
+
+def test_throughput__passes_on_to_the_profiler_of_the_user_and_gives_it_back(tmp_path):
+    profiler = SimpleProfiler()
+    run = fit(tmp_path, [ThroughputMonitor(), ScalarLogger()], profiler=profiler, max_epochs=1)
+    assert run.trainer.profiler is profiler
+    assert len(profiler.recorded_durations["[_TrainingEpochLoop].train_dataloader_next"]) >= 4
+    assert "run_training_batch" in profiler.summary()
+
+
+def test_throughput__counts_optimizer_steps_when_gradients_accumulate(tmp_path):
+    data = TinyData(train=32, collate=slow_collate)
+    options = {"accumulate_grad_batches": 4, "max_epochs": 1, "log_every_n_steps": 1}
+    run = fit(tmp_path, [ThroughputMonitor(), ScalarLogger()], data=data, **options)
+    assert float(run.trainer.callback_metrics["time/step_ms"]) == pytest.approx(4 * 31, rel=0.3)
+
+
+def test_batch_length__counts_a_sample_once_however_many_views():
+    view = torch.zeros(3, 2)
+    assert [batch_length({"input": value}) for value in (view, [view, view], None)] == [3, 3, 0]
