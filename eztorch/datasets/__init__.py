@@ -1,1 +1,21 @@
-"""TODO: docstring of this package."""
+"""Datasets, the loader samplers that address their samples, and what puts samples together."""
+
+from eztorch.datasets.annotations import LabeledVideo, LabeledVideoPaths
+from eztorch.datasets.collate import collate, multiple_samples_collate
+from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
+from eztorch.datasets.loader_samplers import EpochSampler, SampleAddress, ShardSampler
+from eztorch.datasets.random_dataset import RandomDataset
+
+__all__ = [
+    "EpochSampler",
+    "LabeledVideo",
+    "LabeledVideoDataset",
+    "LabeledVideoPaths",
+    "RandomDataset",
+    "SampleAddress",
+    "SampleFailure",
+    "ShardSampler",
+    "collate",
+    "multiple_samples_collate",
+]

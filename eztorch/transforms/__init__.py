@@ -1,1 +1,63 @@
-"""TODO: docstring of this package."""
+"""Transforms, of samples on the CPU and of batches on their device; those of clips are in `video`."""
+
+from eztorch.transforms import video
+from eztorch.transforms.on_dict import (
+    ApplySameTransformInputKeyOnList,
+    ApplySameTransformToKeyOnList,
+    ApplyTransformAudioKey,
+    ApplyTransformAudioKeyOnList,
+    ApplyTransformInputKey,
+    ApplyTransformInputKeyOnList,
+    ApplyTransformOnDict,
+    ApplyTransformToKey,
+    ApplyTransformToKeyOnList,
+    DictKeepInputLabel,
+    DictKeepInputLabelIdx,
+    DictKeepKeys,
+    DictToListFromKeys,
+    DictToListInputLabel,
+    OnlyInputListSameTransform,
+    OnlyInputListTransform,
+    OnlyInputListTransformWithDictTransform,
+    OnlyInputTransform,
+    OnlyInputTransformWithDictTransform,
+    RemoveAudioKey,
+    RemoveInputKey,
+    RemoveKey,
+)
+from eztorch.transforms.on_list import ApplySameTransformOnList, ApplyTransformOnList, ApplyTransformsOnList
+from eztorch.transforms.tensors import Div255Input, MultiCropTransform, RandomResizedCrop
+from eztorch.transforms.video import RandomTemporalDifference
+
+__all__ = [
+    "ApplySameTransformInputKeyOnList",
+    "ApplySameTransformOnList",
+    "ApplySameTransformToKeyOnList",
+    "ApplyTransformAudioKey",
+    "ApplyTransformAudioKeyOnList",
+    "ApplyTransformInputKey",
+    "ApplyTransformInputKeyOnList",
+    "ApplyTransformOnDict",
+    "ApplyTransformOnList",
+    "ApplyTransformToKey",
+    "ApplyTransformToKeyOnList",
+    "ApplyTransformsOnList",
+    "DictKeepInputLabel",
+    "DictKeepInputLabelIdx",
+    "DictKeepKeys",
+    "DictToListFromKeys",
+    "DictToListInputLabel",
+    "Div255Input",
+    "MultiCropTransform",
+    "OnlyInputListSameTransform",
+    "OnlyInputListTransform",
+    "OnlyInputListTransformWithDictTransform",
+    "OnlyInputTransform",
+    "OnlyInputTransformWithDictTransform",
+    "RandomResizedCrop",
+    "RandomTemporalDifference",
+    "RemoveAudioKey",
+    "RemoveInputKey",
+    "RemoveKey",
+    "video",
+]

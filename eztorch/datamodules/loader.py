@@ -1,0 +1,109 @@
+"""Loaders: what a user may say of one, and one that can continue in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from eztorch.datasets.collate import COLLATE_FUNCTIONS
+from eztorch.datasets.loader_samplers import EpochSampler, ShardSampler
+from eztorch.utils.errors import ConfigError
+from eztorch.utils.names import choose, nearest
+
+_KEYS = (
+    "collate_fn",
+    "drop_last",
+    "multiprocessing_context",
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "shuffle",
+    "timeout",
+)
+# What torch refuses when there are no workers, so that `num_workers=0` alone is enough to debug.
+_OF_WORKERS = ("multiprocessing_context", "persistent_workers", "prefetch_factor", "timeout")
+
+
+class ResumableDataLoader(DataLoader[Any]):
+    """A loader that continues where a resumed run stands in its epoch.
+
+    Lightning asks for the iterator before it tells the sampler the epoch and before it knows where a resumed run
+    stands. So nothing is read before the first batch is asked for.
+
+    Args:
+        dataset: The dataset.
+        position: How many batches of the epoch the run has behind it; asked when the first batch of a resumed run is.
+        **options: Options of a torch `DataLoader`.
+    """
+
+    def __init__(self, dataset: Dataset[Any], *, position: Callable[[], int], **options: Any) -> None:
+        super().__init__(dataset, **options)
+        self.position = position
+        self._resumed = False
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch asks for its own kind of iterator
+        """Read the batches of an epoch, or of the rest of it."""
+        if isinstance(self.sampler, EpochSampler):
+            self.sampler.start = self.position() * (self.batch_size or 1) if self._resumed else 0
+        self._resumed = False
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what there is to save: nothing, as the position is the run's."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Note that the run is resumed."""
+        self._resumed = True
+
+
+def make_loader(
+    dataset: Dataset[Any], sampler: EpochSampler | ShardSampler, options: Mapping[str, Any], **kwargs: Any
+) -> DataLoader[Any]:
+    """Make a loader.
+
+    Args:
+        dataset: The dataset.
+        sampler: Which samples this process reads; an `EpochSampler` gives a `ResumableDataLoader`.
+        options: What the user says of the loader.
+        **kwargs: Further arguments of the loader.
+    """
+    chosen = {key: value for key, value in options.items() if key not in ("shuffle", "collate_fn")}
+    if chosen.get("num_workers", 0) == 0:
+        chosen = {key: value for key, value in chosen.items() if key not in _OF_WORKERS}
+    else:
+        chosen.setdefault("persistent_workers", True)
+    # There is nothing to pin memory for without a GPU, and torch warns of it.
+    chosen["pin_memory"] = bool(chosen.get("pin_memory", False)) and torch.cuda.is_available()
+    kind = ResumableDataLoader if isinstance(sampler, EpochSampler) else DataLoader
+    collate = COLLATE_FUNCTIONS[options.get("collate_fn", "default")]
+    return kind(dataset, sampler=sampler, collate_fn=collate, **chosen, **kwargs)
+
+
+def check_options(options: Mapping[str, Any], split: str) -> None:
+    """Check what a user says of the loader of a split.
+
+    Raises:
+        ConfigError: An unknown key or collate function, a batch size, or an evaluation that would lose or mix samples.
+    """
+    key = f"datamodule.{split}.loader"
+    if "batch_size" in options:
+        raise ConfigError(
+            f"{key}.batch_size={options['batch_size']}: write datamodule.{split}.global_batch_size, the batch of all "
+            "processes together; it is divided among them."
+        )
+    for name in options:
+        if name not in _KEYS:
+            close = nearest(str(name), _KEYS)
+            raise ConfigError(
+                f"{key}.{name}: unknown key. " + (f"Did you mean {close!r}?" if close else f"Known: {_KEYS}.")
+            )
+    choose(COLLATE_FUNCTIONS, options.get("collate_fn", "default"), f"{key}.collate_fn")
+    if split != "train":
+        for name in ("shuffle", "drop_last"):
+            if options.get(name):
+                raise ConfigError(f"{key}.{name}=true: every sample is evaluated once and in order; leave it out.")

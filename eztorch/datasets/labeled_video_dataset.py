@@ -1,0 +1,155 @@
+"""Videos with labels as a map-style dataset: one item a video, read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from eztorch.datasets.annotations import LabeledVideoPaths
+from eztorch.datasets.clip_samplers import ClipInfo, ClipInfoList, ClipSampler, all_clips
+from eztorch.datasets.decoders.reader import VideoDecodeError
+from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.loader_samplers import SampleAddress
+from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.randomness import addressed_randomness, generator, run_seed
+
+if TYPE_CHECKING:
+    from eztorch.datasets.decoders.reader import Clip, Decoder, VideoReader
+
+Sample = dict[str, Any]
+Item = Sample | list[Sample] | SampleFailure
+
+# Videos in a row that may be unreadable before the last error is raised.
+MAX_MISSES = 10
+# Streams of random numbers at one address; the transform has the address itself. Were they one stream, the place of a
+# crop would follow from the time of its clip.
+_CLIPS, _STAND_IN = 1, 2
+
+
+class LabeledVideoDataset(Dataset[Item]):
+    """Clips of labelled videos.
+
+    An item is the sample of its video; the list of its samples where the clip sampler gives several clips one after
+    the other; or the `SampleFailure` of a video that could not be read. A sample is a mapping of `input` (uint8,
+    `(C, T, H, W)`), `label` (-1 for none), `idx`, `clip_index`, `aug_index`, `clip_start`, `clip_end` (seconds),
+    `time_difference` (whether the decoder gave differences of frames) and `video_name` (the path in the annotation).
+    Where the clip sampler gives several clips at once, `input` and all that belongs to a clip are lists of one element
+    a clip.
+
+    What is drawn for an item depends on (run seed, epoch, index) alone: the times of its clips, what the decoder draws
+    and what the transform draws from the global generators, which are put back afterwards. All clips of a video are
+    decoded in one call; the augmentations of a clip share its frames.
+
+    Args:
+        videos: The videos.
+        clip_sampler: Which spans become clips.
+        decoder: What reads them.
+        transform: Applied to each sample.
+        training: Whether another video may stand in for one that cannot be read; in evaluation none ever does.
+        on_error: What happens when a video cannot be read. `raise` raises the error. `skip` gives the failure itself in
+            evaluation; in training it gives another video, drawn by the address, with the failures in its `failures`.
+
+    Raises:
+        ConfigError: `on_error` is neither.
+    """
+
+    def __init__(
+        self,
+        videos: LabeledVideoPaths,
+        clip_sampler: ClipSampler,
+        decoder: Decoder,
+        *,
+        transform: Callable[[Sample], Sample] | None = None,
+        training: bool = False,
+        on_error: Literal["skip", "raise"] = "skip",
+    ) -> None:
+        if on_error not in ("skip", "raise"):
+            raise ConfigError(f"on_error={on_error!r}; expected 'skip' or 'raise'.")
+        self.videos = videos
+        self.clip_sampler = clip_sampler
+        self.decoder = decoder
+        self.transform = transform
+        self.training = training
+        self.on_error = on_error
+
+    def __len__(self) -> int:
+        """Return the number of videos."""
+        return len(self.videos)
+
+    def __getitem__(self, address: SampleAddress | int) -> Item:
+        """Read a video.
+
+        Args:
+            address: Epoch and index of the video; an index alone means epoch 0.
+
+        Raises:
+            VideoDecodeError: The video cannot be read and `on_error` is `raise`, or that many in a row cannot.
+            RuntimeError: Something else failed; the message names the video.
+        """
+        epoch, index = address if isinstance(address, SampleAddress) else (0, address)
+        failures: list[SampleFailure] = []
+        while True:
+            video = index if not failures else self._stand_in(epoch, index, len(failures))
+            try:
+                samples = self._read(video, (run_seed(), epoch, index, len(failures)))
+            except VideoDecodeError as error:
+                failures.append(SampleFailure(video, error.path, error.decoder, error.reason, epoch))
+                if self.on_error == "raise" or len(failures) == MAX_MISSES:
+                    raise
+                if not self.training:
+                    return failures[0]
+            else:
+                if failures:
+                    samples[0] = {**samples[0], "failures": failures}
+                return samples[0] if len(samples) == 1 else samples
+
+    def _stand_in(self, epoch: int, index: int, miss: int) -> int:
+        """Draw the video that stands in for one that cannot be read."""
+        draws = generator(run_seed(), epoch, index, miss, _STAND_IN)
+        return int(torch.randint(len(self), (), generator=draws))
+
+    def _read(self, index: int, address: tuple[int, ...]) -> list[Sample]:
+        """Read and transform all samples of a video, all that is drawn seeded by an address."""
+        video, path = self.videos[index], self.videos.full_path(index)
+        draws = generator(*address, _CLIPS)
+        try:
+            with self.decoder.open(path, num_frames=video.num_frames) as reader, addressed_randomness(*address):
+                infos = all_clips(self.clip_sampler, reader.duration, draws)
+                clips = _decode(reader, infos, draws)
+                known = {"label": video.label, "idx": index, "video_name": video.path}
+                samples = [_sample(info, clips) | known for info in infos]
+                return samples if self.transform is None else [self.transform(sample) for sample in samples]
+        except EztorchError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"{path}: {type(error).__name__} while its clips were made: {error}") from error
+
+
+def _decode(reader: VideoReader, infos: Sequence[ClipInfo | ClipInfoList], draws: torch.Generator) -> dict[int, Clip]:
+    """Decode, in one call, every clip once; its augmentations share it. The keys are the clip indices."""
+    spans = {one.clip_index: (one.start, one.end) for info in infos for one in _parts(info)}
+    return dict(zip(spans, reader.get_clips(list(spans.values()), draws), strict=True))
+
+
+def _parts(info: ClipInfo | ClipInfoList) -> Sequence[ClipInfo]:
+    return info if isinstance(info, ClipInfoList) else (info,)
+
+
+def _sample(info: ClipInfo | ClipInfoList, clips: dict[int, Clip]) -> Sample:
+    """Return what a sample says of its clip; of several clips at once, as lists."""
+    if isinstance(info, ClipInfoList):
+        views = [_sample(one, clips) for one in info]
+        return {key: [view[key] for view in views] for key in views[0]}
+    clip = clips[info.clip_index]
+    return {
+        # A transform may write to what it is given, so only the first augmentation has the decoded frames themselves.
+        "input": clip.video if info.aug_index == 0 else clip.video.clone(),
+        "clip_index": info.clip_index,
+        "aug_index": info.aug_index,
+        "clip_start": float(info.start),
+        "clip_end": float(info.end),
+        "time_difference": clip.time_difference,
+    }

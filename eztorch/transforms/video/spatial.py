@@ -1,0 +1,306 @@
+"""Crops and sizes of clips.
+
+A clip has the shape `(C, T, H, W)`: C channels, T frames, H height, W width; uint8 or float. All frames of a clip are
+cut and scaled alike. Scaling is done in the type of the clip, without antialiasing; a uint8 clip stays uint8 and lies
+within 1 of the scaled float clip, in about a third of its time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from eztorch.transforms.on_dict import value_of
+from eztorch.utils.errors import ConfigError
+from eztorch.utils.names import choose
+
+# Name to the `align_corners` of `torch.nn.functional.interpolate`, which nearest does not take.
+_INTERPOLATIONS = {"bicubic": False, "bilinear": False, "nearest": None}
+
+
+def resize(clip: Tensor, height: int, width: int, interpolation: str = "bilinear") -> Tensor:
+    """Scale the frames of a clip.
+
+    Args:
+        clip: Clip, shape (C, T, H, W).
+        height: New height.
+        width: New width.
+        interpolation: `nearest`, `bilinear` or `bicubic`.
+
+    Returns:
+        Clip, shape (C, T, height, width), of the same type.
+
+    Raises:
+        ConfigError: Another interpolation, or no clip.
+    """
+    align_corners = choose(_INTERPOLATIONS, interpolation, "interpolation")
+    if tuple(_checked(clip).shape[-2:]) == (height, width):
+        return clip
+    frames, is_bytes = clip.transpose(0, 1), clip.dtype == torch.uint8
+    if is_bytes and interpolation == "bicubic":  # torch's kernel for bytes is another cubic than the one for floats
+        frames = frames.float()
+    elif is_bytes:  # the kernels for bytes are made for frames with their channels last
+        frames = frames.contiguous(memory_format=torch.channels_last)
+    scaled = interpolate(frames, size=(height, width), mode=interpolation, align_corners=align_corners)
+    if is_bytes and scaled.dtype != torch.uint8:
+        scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
+    return scaled.transpose(0, 1)
+
+
+def scale_short_side(clip: Tensor, size: int, interpolation: str = "bilinear") -> Tensor:
+    """Scale a clip so that its shorter side is `size`; the longer one is rounded down.
+
+    Args:
+        clip: Clip, shape (C, T, H, W).
+        size: Length of the shorter side afterwards.
+        interpolation: As in `resize`.
+
+    Returns:
+        Clip, shape (C, T, size, W size / H) or (C, T, H size / W, size).
+
+    >>> tuple(scale_short_side(torch.zeros(3, 2, 240, 320), 120).shape)
+    (3, 2, 120, 160)
+    """
+    height, width = _checked(clip).shape[-2:]
+    short = min(height, width)
+    return resize(clip, height * size // short, width * size // short, interpolation)
+
+
+def uniform_crop(clip: Tensor, size: int, position: int) -> Tensor:
+    """Cut a square from the start, the middle or the end of the longer side, centred on the shorter one.
+
+    Args:
+        clip: Clip, shape (C, T, H, W).
+        size: Side of the square.
+        position: 0 for left (top where H > W), 1 for the centre, 2 for right (bottom).
+
+    Returns:
+        Clip, shape (C, T, size, size).
+
+    Raises:
+        ConfigError: Another position, or a clip smaller than the square.
+    """
+    height, width = _checked(clip).shape[-2:]
+    if position not in (0, 1, 2):
+        raise ConfigError(f"The position of a crop is {position!r}; expected 0, 1 or 2, so at most 3 augs_per_clip.")
+    if min(height, width) < size:
+        raise ConfigError(f"A crop of {size} x {size} does not fit in frames of {height} x {width}; scale them first.")
+    top, left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
+    if height > width:
+        top = (0, top, height - size)[position]
+    else:
+        left = (0, left, width - size)[position]
+    return clip[..., top : top + size, left : left + size]
+
+
+def random_box(
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float],
+    aspect_ratio: tuple[float, float] | None,
+    log_uniform_ratio: bool = True,
+    num_tries: int = 10,
+) -> tuple[int, int, int, int]:
+    """Draw the box of a random resized crop (Szegedy et al., arXiv 1409.4842), with torch's global generator.
+
+    The share of the area is drawn from U(scale), the ratio r of width over height from U(aspect_ratio) or, with
+    `log_uniform_ratio`, log r from U(log aspect_ratio). After `num_tries` boxes that do not fit it is the largest box
+    in the centre with an allowed ratio.
+
+    Args:
+        height: Height of the frame.
+        width: Width of the frame.
+        scale: Range of the share of the area.
+        aspect_ratio: Range of r; None for that of the frame.
+        log_uniform_ratio: Whether log r, not r, is drawn uniformly.
+        num_tries: Number of boxes to try.
+
+    Returns:
+        Top, left, height and width of the box.
+    """
+    low, high = aspect_ratio or (width / height, width / height)
+    for _ in range(num_tries):
+        area = height * width * _uniform(*scale)
+        ratio = math.exp(_uniform(math.log(low), math.log(high))) if log_uniform_ratio else _uniform(low, high)
+        box_height, box_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top = int(torch.randint(height - box_height + 1, ()))
+            left = int(torch.randint(width - box_width + 1, ()))
+            return top, left, box_height, box_width
+    ratio = min(max(width / height, low), high)
+    box_height, box_width = min(height, round(width / ratio)), min(width, round(height * ratio))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+class RandomResizedCrop(nn.Module):
+    """Cut a random box from a clip and scale it; see `random_box`.
+
+    Args:
+        target_height: Height afterwards.
+        target_width: Width afterwards.
+        scale: Range of the share of the area that is cut.
+        aspect_ratio: Range of the ratio of width over height of the box; None for that of the frames.
+        shift: Whether a second box is drawn, for the last frame, and the box moves from the first to it.
+        log_uniform_ratio: Whether the logarithm of the ratio is drawn uniformly.
+        interpolation: As in `resize`.
+        num_tries: Number of boxes to try before the one in the centre is taken.
+
+    Raises:
+        ConfigError: A range that is not rising, not positive or, for `scale`, above 1; a size or number below 1; an
+            unknown interpolation.
+
+    >>> tuple(RandomResizedCrop(8, 6, (0.2, 0.8), (0.75, 1.333))(torch.zeros(3, 2, 20, 30)).shape)
+    (3, 2, 8, 6)
+    """
+
+    def __init__(
+        self,
+        target_height: int,
+        target_width: int,
+        scale: Sequence[float],
+        aspect_ratio: Sequence[float] | None,
+        shift: bool = False,
+        log_uniform_ratio: bool = True,
+        interpolation: str = "bilinear",
+        num_tries: int = 10,
+    ) -> None:
+        super().__init__()
+        choose(_INTERPOLATIONS, interpolation, "interpolation")
+        if min(target_height, target_width, num_tries) < 1:
+            raise ConfigError(
+                f"target_height={target_height}, target_width={target_width}, num_tries={num_tries}; expected numbers "
+                "of at least 1."
+            )
+        self.target_height = target_height
+        self.target_width = target_width
+        self.scale = _range(scale, "scale", highest=1)
+        self.aspect_ratio = None if aspect_ratio is None else _range(aspect_ratio, "aspect_ratio")
+        self.shift = shift
+        self.log_uniform_ratio = log_uniform_ratio
+        self.interpolation = interpolation
+        self.num_tries = num_tries
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return a crop of a clip (C, T, H, W), shape (C, T, target_height, target_width)."""
+        first = self._draw(_checked(clip))
+        if not self.shift:
+            return self._cut(clip, first)
+        last, steps = self._draw(clip), max(clip.shape[1] - 1, 1)
+        boxes = [[a + (b - a) * t // steps for a, b in zip(first, last, strict=True)] for t in range(clip.shape[1])]
+        return torch.cat([self._cut(clip[:, t : t + 1], box) for t, box in enumerate(boxes)], dim=1)
+
+    def _draw(self, clip: Tensor) -> tuple[int, int, int, int]:
+        height, width = clip.shape[-2:]
+        return random_box(
+            height,
+            width,
+            scale=self.scale,
+            aspect_ratio=self.aspect_ratio,
+            log_uniform_ratio=self.log_uniform_ratio,
+            num_tries=self.num_tries,
+        )
+
+    def _cut(self, clip: Tensor, box: Sequence[int]) -> Tensor:
+        top, left, height, width = box
+        crop = clip[..., top : top + height, left : left + width]
+        return resize(crop, self.target_height, self.target_width, self.interpolation)
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return (
+            f"{self.target_height} x {self.target_width}, scale={self.scale}, aspect_ratio={self.aspect_ratio}, "
+            f"shift={self.shift}, log_uniform_ratio={self.log_uniform_ratio}, interpolation={self.interpolation}, "
+            f"num_tries={self.num_tries}"
+        )
+
+
+class ShortSideScale(nn.Module):
+    """Scale a clip so that its shorter side has a given length; see `scale_short_side`.
+
+    Args:
+        size: Length of the shorter side afterwards.
+        interpolation: As in `resize`.
+    """
+
+    def __init__(self, size: int, interpolation: str = "bilinear") -> None:
+        super().__init__()
+        choose(_INTERPOLATIONS, interpolation, "interpolation")
+        self.size = size
+        self.interpolation = interpolation
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the scaled clip; the clip has the shape (C, T, H, W)."""
+        return scale_short_side(clip, self.size, self.interpolation)
+
+
+class RandomShortSideScale(nn.Module):
+    """Scale a clip so that its shorter side has a length drawn from `min_size` to `max_size`.
+
+    Args:
+        min_size: Smallest length.
+        max_size: Largest length, also drawn.
+        interpolation: As in `resize`.
+
+    Raises:
+        ConfigError: The sizes are not rising.
+    """
+
+    def __init__(self, min_size: int, max_size: int, interpolation: str = "bilinear") -> None:
+        super().__init__()
+        choose(_INTERPOLATIONS, interpolation, "interpolation")
+        if not 1 <= min_size <= max_size:
+            raise ConfigError(f"min_size={min_size}, max_size={max_size}; expected 1 <= min_size <= max_size.")
+        self.min_size = min_size
+        self.max_size = max_size
+        self.interpolation = interpolation
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the scaled clip; the clip has the shape (C, T, H, W)."""
+        return scale_short_side(clip, int(torch.randint(self.min_size, self.max_size + 1, ())), self.interpolation)
+
+
+class UniformCropVideo(nn.Module):
+    """Cut the square that belongs to the augmentation of a sample; see `uniform_crop`.
+
+    Args:
+        size: Side of the square.
+        video_key: Key of the clip, shape (C, T, H, W).
+        aug_index_key: Key of the position, 0 to 2.
+    """
+
+    def __init__(self, size: int, video_key: str = "input", aug_index_key: str = "aug_index") -> None:
+        super().__init__()
+        self.size = size
+        self.video_key = video_key
+        self.aug_index_key = aug_index_key
+
+    def forward(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sample with the square in the place of its clip."""
+        clip, position = value_of(sample, self.video_key), value_of(sample, self.aug_index_key)
+        return {**sample, self.video_key: uniform_crop(clip, self.size, position)}
+
+
+def _checked(clip: Tensor) -> Tensor:
+    if not isinstance(clip, Tensor) or clip.ndim != 4:
+        given = tuple(clip.shape) if isinstance(clip, Tensor) else f"a {type(clip).__name__}"
+        hint = " Use OnlyInputListTransform for samples of several views." if isinstance(clip, list) else ""
+        raise ConfigError(f"A transform of clips expects a tensor (C, T, H, W) and was given {given}.{hint}")
+    return clip
+
+
+def _range(value: Sequence[float], key: str, highest: float = math.inf) -> tuple[float, float]:
+    low, high = value if len(value) == 2 else (0, 0)
+    if not 0 < low <= high <= highest:
+        bound = "" if highest == math.inf else f", at most {highest}"
+        raise ConfigError(f"{key}={list(value)!r}; expected two positive rising numbers{bound}.")
+    return low, high
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * torch.rand(()).item()

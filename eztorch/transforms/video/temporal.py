@@ -1,0 +1,119 @@
+"""Transforms along the time of a clip, shape `(C, T, H, W)`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from eztorch.utils.errors import ConfigError
+
+# Luma of ITU-R BT.601, as torchvision rounds it.
+_GREY = (0.2989, 0.587, 0.114)
+
+
+class UniformTemporalSubsample(nn.Module):
+    """Keep evenly spaced frames: number i of n is frame `floor(i (T - 1) / (n - 1))`; frames repeat where T < n.
+
+    Args:
+        num_samples: Number of frames to keep, n.
+        temporal_dim: Dimension of time.
+
+    Raises:
+        ConfigError: Fewer than one frame.
+
+    >>> UniformTemporalSubsample(3, temporal_dim=0)(torch.arange(10)).tolist()
+    [0, 4, 9]
+    """
+
+    def __init__(self, num_samples: int, temporal_dim: int = -3) -> None:
+        super().__init__()
+        if num_samples < 1:
+            raise ConfigError(f"num_samples={num_samples}; expected at least 1.")
+        self.num_samples = num_samples
+        self.temporal_dim = temporal_dim
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the kept frames."""
+        last, steps = clip.shape[self.temporal_dim] - 1, max(self.num_samples - 1, 1)
+        kept = torch.arange(self.num_samples, device=clip.device) * last // steps
+        return clip.index_select(self.temporal_dim, kept)
+
+
+def temporal_difference(clip: Tensor, *, use_grayscale: bool = True, absolute: bool = False) -> Tensor:
+    """Return the differences of consecutive frames.
+
+    With `d[t] = x[t] - x[t + 1]`, and the last difference that of the frame before, the result is `(d + 255) / 2`, or
+    `|d|`. A single frame differs from nothing: `d = 0`.
+
+    Args:
+        clip: Clip with values from 0 to 255, shape (C, T, H, W).
+        use_grayscale: Whether colours, where C is 3, are turned to grey in all channels first.
+        absolute: Whether the result is `|d|`.
+
+    Returns:
+        Clip of the same shape and type; uint8 is rounded.
+    """
+    frames = clip.float() if clip.dtype == torch.uint8 else clip
+    if use_grayscale and frames.shape[0] == 3:
+        grey = torch.tensordot(torch.tensor(_GREY, dtype=frames.dtype, device=frames.device), frames, dims=1)
+        frames = grey.expand_as(frames)
+    if frames.shape[1] == 1:
+        difference = torch.zeros_like(frames)
+    else:
+        difference = frames[:, :-1] - frames[:, 1:]
+        difference = torch.cat([difference, difference[:, -1:]], dim=1)
+    result = difference.abs() if absolute else (difference + 255) / 2
+    return result.round().clamp(0, 255).to(clip.dtype) if clip.dtype == torch.uint8 else result
+
+
+class TemporalDifference(nn.Module):
+    """Replace the frames of a clip by their differences; see `temporal_difference`.
+
+    Args:
+        use_grayscale: Whether colours are turned to grey first.
+        absolute: Whether absolute values are taken.
+    """
+
+    def __init__(self, use_grayscale: bool = True, absolute: bool = False) -> None:
+        super().__init__()
+        self.use_grayscale = use_grayscale
+        self.absolute = absolute
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the differences of a clip (C, T, H, W)."""
+        return temporal_difference(clip, use_grayscale=self.use_grayscale, absolute=self.absolute)
+
+
+class RandomTemporalDifference(nn.Module):
+    """Replace the frames of a clip by their differences with a probability.
+
+    Args:
+        use_grayscale: Whether colours are turned to grey first.
+        absolute: Whether absolute values are taken.
+        p: The probability.
+
+    Raises:
+        ConfigError: `p` is no probability.
+    """
+
+    def __init__(self, use_grayscale: bool = True, absolute: bool = False, p: float = 0.2) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(f"p={p}; expected a probability from 0 to 1.")
+        self.difference = TemporalDifference(use_grayscale, absolute)
+        self.p = p
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return a clip (C, T, H, W), or its differences."""
+        if torch.rand(()).item() >= self.p:
+            return clip
+        differences: Tensor = self.difference(clip)
+        return differences
+
+
+class RemoveTimeDim(nn.Module):
+    """Join the channels and frames of a clip: `(C, T, H, W)` to `(C T, H, W)`, an image where T is 1."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the joined channels."""
+        return clip.flatten(0, 1)
