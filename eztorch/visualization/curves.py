@@ -17,7 +17,7 @@ _COLOURS = {
     True: ("#60a5fa", "#fbbf24", "#34d399", "#c084fc", "#f87171", "#22d3ee"),
 }
 _INK = {False: "#3f3f46", True: "#d4d4d8"}
-_FEW, _MANY = 25, 120  # points: up to the first with markers, beyond the second smoothed
+_FEW, _MANY = 25, 120  # values: up to the first with markers, beyond the second smoothed when they are noisy
 _GRID = {False: "#e4e4e7", True: "#3f3f46"}
 
 
@@ -51,12 +51,14 @@ class Chart:
         curves: Steps and values by label.
         levels: Horizontal lines by label, such as chance.
         is_share: The values are shares, 0 to 1, and are shown in percent.
+        is_noisy: A running mean is drawn over the values where there are many.
     """
 
     title: str
     curves: Mapping[str, Curve]
     levels: Mapping[str, float] = field(default_factory=dict)
     is_share: bool = False
+    is_noisy: bool = False
 
 
 def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
@@ -75,7 +77,7 @@ def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
     figure = Figure(figsize=(5.2, 2.7), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     for (label, curve), colour in zip(chart.curves.items(), itertools.cycle(_COLOURS[dark]), strict=False):
-        _draw_curve(axes, label, curve, colour)
+        _draw_curve(axes, label, curve, colour, is_noisy=chart.is_noisy)
     for label, level in chart.levels.items():
         axes.axhline(level, color=_INK[dark], linewidth=1, linestyle=(0, (4, 3)), label=label)
     axes.set_title(chart.title, loc="left", fontsize=10, color=_INK[dark], fontweight="bold")
@@ -92,15 +94,16 @@ def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
         spine.set_visible(side == "bottom")
         spine.set_color(_GRID[dark])
     if len(chart.curves) + len(chart.levels) > 1:
-        axes.legend(fontsize=8, frameon=False, labelcolor=_INK[dark], handlelength=1.4)
+        options = {"fontsize": 8, "frameon": False, "labelcolor": _INK[dark], "handlelength": 1.4}
+        figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, **options)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", transparent=True)
     return picture.getvalue()
 
 
-def _draw_curve(axes: Any, label: str, curve: Curve, colour: str) -> None:
+def _draw_curve(axes: Any, label: str, curve: Curve, colour: str, *, is_noisy: bool) -> None:
     steps, values = curve
-    if len(values) <= _MANY:
+    if len(values) <= _MANY or not is_noisy:
         marker = "o" if len(values) <= _FEW else None
         axes.plot(steps, values, color=colour, linewidth=1.6, marker=marker, markersize=3, label=label)
     else:
@@ -109,14 +112,10 @@ def _draw_curve(axes: Any, label: str, curve: Curve, colour: str) -> None:
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
-    """Average each value with its neighbours, at most `width` on either side and as many on both.
+    """Average each value with its neighbours, at most `width` on either side.
 
     >>> running_mean([0.0, 3.0, 6.0, 0.0], 1)
-    [0.0, 3.0, 3.0, 0.0]
+    [1.5, 3.0, 3.0, 3.0]
     """
-    means = []
-    for index in range(len(values)):
-        reach = min(width, index, len(values) - 1 - index)
-        part = values[index - reach : index + reach + 1]
-        means.append(sum(part) / len(part))
-    return means
+    parts = [values[max(0, index - width) : index + width + 1] for index in range(len(values))]
+    return [sum(part) / len(part) for part in parts]

@@ -59,7 +59,7 @@ def write_report(
         f"<h1>{_text(title)}</h1>",
         _tiles(headline(metrics, chance)),
         f'<div class="charts">{"".join(map(_chart, charts(metrics, chance)))}</div>',
-        f"<pre>{_text(command)}</pre>",
+        _section("Run it again", f"<pre>{_text(command)}</pre>"),
         _section("What the model saw", _picture(folder / "views.png")),
         _section(f"Differences from {recipe or 'the recipe'}", _differences(differences, recipe)),
         _section("Failed samples", _failures(folder / "failed_samples.csv")),
@@ -116,7 +116,7 @@ def charts(metrics: Mapping[str, Curve], chance: float | None) -> list[Chart]:
         rates = {name: rates[name] for name in (ordered[0], ordered[-1])}
     health = {"effective rank of z": "health/effective_rank", "effective rank of h": "health/effective_rank_h"}
     found = [
-        Chart("Loss", _pick(metrics, {name: name for name in _LOSSES})),
+        Chart("Loss", _pick(metrics, {name: name for name in _LOSSES}), is_noisy=True),
         Chart("Learning rate", rates),
         Chart(
             "Accuracy",
@@ -129,8 +129,8 @@ def charts(metrics: Mapping[str, Curve], chance: float | None) -> list[Chart]:
         Chart(
             "Loss over its chance level", _pick(metrics, {"loss": "health/loss_over_chance"}), levels={"chance": 1.0}
         ),
-        Chart("Samples per second", _pick(metrics, {"samples/s": "time/samples_per_s"})),
-        Chart("Time spent waiting for data", _pick(metrics, {"share": "time/data_wait"}), is_share=True),
+        Chart("Samples per second", _pick(metrics, {"samples/s": "time/samples_per_s"}), is_noisy=True),
+        Chart("Time spent waiting for data", _pick(metrics, {"share": "time/data_wait"}), is_share=True, is_noisy=True),
     ]
     return [chart for chart in found if chart.curves]
 

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_GAP, _BLOCK_GAP, _MARGIN, _HEADER = 2, 14, 6, 24  # pixels
+_GAP, _BLOCK_GAP, _MARGIN, _HEADER = 4, 20, 6, 26  # pixels
 _DPI = 100
-_BACKGROUND = 0.5
 _TEXT = "#7f7f86"  # legible on white and on black
 
 
@@ -26,10 +25,10 @@ def contact_sheet(views: Tensor | Sequence[Tensor], **options: Any) -> npt.NDArr
         **options: See `view_block`.
 
     Returns:
-        Picture, shape (height, width, 3).
+        Picture with transparent gaps (RGBA), shape (height, width, 4).
 
     >>> contact_sheet([torch.zeros(2, 3, 4, 8, 8), torch.zeros(2, 3, 4, 8, 8)], height=10).shape
-    (22, 106, 3)
+    (24, 124, 4)
     """
     return _assemble([view_block(view, **options) for view in _as_list(views)])
 
@@ -54,7 +53,7 @@ def save_contact_sheet(views: Tensor | Sequence[Tensor], path: str | Path, **opt
     for number, (view, block) in enumerate(zip(views, blocks, strict=True), start=1):
         title = f"view {number}" if len(views) > 1 else "input"
         position = (left / width, 1 - _HEADER / 2 / height)
-        figure.text(*position, f"{title}: {_describe(view)}", va="center", fontsize=7, color=_TEXT)
+        figure.text(*position, f"{title}: {_describe(view)}", va="center", fontsize=11, color=_TEXT)
         left += block.shape[3] + _BLOCK_GAP
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True)
@@ -79,7 +78,7 @@ def view_block(
         height: Height of a frame in the picture, in pixels.
 
     Returns:
-        Strips of values from 0 to 1, shape (B, 3, height, width).
+        Strips, red, green, blue and opacity from 0 to 1, shape (B, 4, height, width).
     """
     clips = view.detach().float().cpu()
     clips = clips[:, :, None] if clips.ndim == 4 else clips
@@ -92,11 +91,9 @@ def view_block(
     width = max(1, round(height * size[1] / size[0]))
     images = clips.transpose(1, 2).reshape(samples * frames, 3, *size)
     images = functional.interpolate(images, (height, width), mode="bilinear", antialias=True)
-    strips = images.new_full((samples, 3, height, frames * (width + _GAP) - _GAP), _BACKGROUND)
-    for position, image in enumerate(images.view(samples, frames, 3, height, width).unbind(1)):
-        left = position * (width + _GAP)
-        strips[..., left : left + width] = image
-    return strips
+    images = functional.pad(images, (0, 0, 0, 0, 0, 1), value=1.0)  # opaque
+    images = functional.pad(images, (0, _GAP)).view(samples, frames, 4, height, width + _GAP)
+    return images.permute(0, 2, 3, 1, 4).flatten(3)[..., :-_GAP]
 
 
 def _to_unit_range(
@@ -115,7 +112,7 @@ def _to_unit_range(
 def _assemble(blocks: Sequence[Tensor]) -> npt.NDArray[np.uint8]:
     samples, _, height, _ = blocks[0].shape
     total_width = sum(block.shape[3] for block in blocks) + _BLOCK_GAP * (len(blocks) - 1)
-    sheet = torch.full((3, samples * (height + _GAP) - _GAP, total_width), _BACKGROUND)
+    sheet = torch.zeros(4, samples * (height + _GAP) - _GAP, total_width)
     left = 0
     for block in blocks:
         for row, strip in enumerate(block):

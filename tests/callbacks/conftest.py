@@ -1,4 +1,4 @@
-"""Makes `tiny_run` importable (the tests here and the processes that they start share it); Lightning's usual warnings."""
+"""Makes `tiny_run` importable, which the tests here and the processes that they start share, and expects warnings."""
 
 import sys
 from pathlib import Path

@@ -126,7 +126,7 @@ def test_metrics__of_a_continued_run_are_those_of_an_uninterrupted_one(tmp_path)
         fit(tmp_path, [ScalarLogger(), checkpoint], logger=logger, enable_checkpointing=True, max_epochs=3, **options)
         return logger
 
-    # The first run goes on for an epoch after its checkpoint, as one that is killed does, and writes more than the second.
+    # The first run goes on after its checkpoint, as one that is killed does, and writes more than the second.
     part().log_metrics({"knn/acc_1": 0.5}, step=11)
     whole = rows_of(tmp_path / "metrics.csv")
     part(ckpt_path=str(tmp_path / "ckpt" / "epoch=1.ckpt"))
