@@ -6,9 +6,8 @@ from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
-from eztorch.callbacks.publishing import publish
+from eztorch.callbacks.publishing import publish, say
 from eztorch.evaluation.features import LabelledFeatures, extract_features
 from eztorch.evaluation.knn import count_correct, knn_predict
 from eztorch.utils.distributed import rank, world_size
@@ -94,9 +93,10 @@ class KNNEvaluator(Callback):
         correct, evaluated = counts.tolist()
         if not evaluated:
             raise ConfigError(f"KNNEvaluator: no sample of the {self._query_split} split has a label.")
-        rank_zero_info(
+        say(
+            trainer,
             f"kNN (k={min(self._k, len(bank.features))}) at step {trainer.global_step}: {correct / evaluated:.1%}, "
-            f"{evaluated} of {expected} {self._query_split} samples evaluated."
+            f"{evaluated} of {expected} {self._query_split} samples evaluated.",
         )
         publish(trainer, {"knn/n_evaluated": evaluated, "knn/n_expected": expected})
         return float(correct / evaluated)

@@ -62,7 +62,7 @@ class ProgressBar(_ProgressBar):
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         if self._enabled:
-            self._console.print(*args, **kwargs)
+            self._console.print(*args, markup=False, highlight=False, soft_wrap=True, **kwargs)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count the time."""
@@ -141,7 +141,7 @@ class ProgressBar(_ProgressBar):
         if self._enabled and self._console.is_terminal and self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=self._console, refresh_per_second=4)
-            self._task = self._bar.add_task("", text="")
+            self._task = self._bar.add_task("starting", text="")
             self._bar.start()
 
     def _close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from eztorch.utils.errors import ConfigError
@@ -32,6 +33,15 @@ def publish(trainer: Trainer, metrics: Mapping[str, float], *, to_loggers: bool 
         for logger in trainer.loggers:
             logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=step)
             logger.save()
+
+
+def say(trainer: Trainer, text: str) -> None:
+    """Tell the user something, once and above the progress bar where there is one."""
+    bar = trainer.progress_bar_callback
+    if bar is None:
+        rank_zero_info(text)
+    elif trainer.is_global_zero:
+        bar.print(text)
 
 
 class WritingSteps:

@@ -67,8 +67,7 @@ def test_extract_features__puts_the_module_back_after_an_error():
 
 
 def test_extract_features__skips_a_batch_of_which_nothing_could_be_read():
-    empty = {"input": None, "label": torch.tensor([]), "idx": torch.tensor([])}
-    found = extract_features(Module(), [empty, make_batch([3, 1])])
+    found = extract_features(Module(), [{"input": None, "failures": []}, make_batch([3, 1])])
     assert found.idx.tolist() == [1, 3]
 
 
