@@ -7,6 +7,7 @@ from eztorch.datamodules.kinetics import (
     Kinetics600DataModule,
     Kinetics700DataModule,
 )
+from eztorch.datamodules.moving_digits import MovingDigitsDataModule
 from eztorch.datamodules.random import DumbDataModule, RandomDataModule
 from eztorch.datamodules.video import VideoBaseDataModule, VideoDataModule
 
@@ -17,6 +18,7 @@ __all__ = [
     "Kinetics400DataModule",
     "Kinetics600DataModule",
     "Kinetics700DataModule",
+    "MovingDigitsDataModule",
     "RandomDataModule",
     "VideoBaseDataModule",
     "VideoDataModule",

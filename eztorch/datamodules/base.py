@@ -69,8 +69,6 @@ class BaseDataModule(LightningDataModule, ABC):
         self._datasets: dict[tuple[str, str], Dataset[Any]] = {}
         if "val" not in self.specs:  # Lightning runs without validation where this method is its own
             self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
-        # With fewer samples than processes some have none to evaluate, which is as it should be.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @abstractmethod
     def make_dataset(self, split: str, spec: Mapping[str, Any], *, training: bool) -> Dataset[Any]:
@@ -153,14 +151,18 @@ class BaseDataModule(LightningDataModule, ABC):
         return make_loader(dataset, sampler, options, batch_size=size, position=self._batches_behind)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of the validation split."""
+        """Return the loader of the validation split.
+
+        Raises:
+            ConfigError: It has fewer samples than there are processes.
+        """
         return self._evaluation_loader("val", "val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the loader of the test split.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or it has fewer samples than there are processes.
         """
         return self._evaluation_loader("test", "test")
 
@@ -185,7 +187,10 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def _evaluation_loader(self, split: str, read_as: str) -> DataLoader[Any]:
         dataset = self.dataset(split, read_as=read_as)
-        sampler = ShardSampler(len(dataset), rank=self._rank(), world=self._world())  # type: ignore[arg-type]  # map-style
+        length = len(dataset)  # type: ignore[arg-type]  # map-style
+        if length < self._world():  # a process without samples would leave the others waiting at their collectives
+            raise ConfigError(f"The {split} split has {length} sample(s), fewer than the {self._world()} processes.")
+        sampler = ShardSampler(length, rank=self._rank(), world=self._world())
         return make_loader(
             dataset, sampler, self.specs[read_as].get("loader") or {}, batch_size=self.local_batch_size(read_as)
         )

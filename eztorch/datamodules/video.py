@@ -138,16 +138,34 @@ class VideoBaseDataModule(BaseDataModule):
 
 
 class VideoDataModule(VideoBaseDataModule):
-    """Any labelled videos.
+    """Labelled videos of any classes.
 
     Args:
         num_classes: Number of classes.
-        **kwargs: As in `VideoBaseDataModule`.
+        datadir: As for all other arguments, see `VideoBaseDataModule`.
+        train: The training split.
+        val: The validation split.
+        test: The test split.
+        video_path_prefix: Default of the splits.
+        decode_audio: Must be false.
+        decoder: Name of the decoder, default of the splits.
+        decoder_args: Arguments of the decoder, default of the splits.
 
     Raises:
         ConfigError: As in `VideoBaseDataModule`.
     """
 
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        num_classes: int,
+        datadir: str | Path | None = None,
+        train: Mapping[str, Any] | None = None,
+        val: Mapping[str, Any] | None = None,
+        test: Mapping[str, Any] | None = None,
+        video_path_prefix: str | Path = "",
+        decode_audio: bool = False,
+        decoder: str = "pyav",
+        decoder_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(datadir, train, val, test, video_path_prefix, decode_audio, decoder, decoder_args)
         self.num_classes = num_classes

@@ -10,14 +10,14 @@ from torch.utils.data import Dataset
 
 from eztorch.datasets.annotations import LabeledVideoPaths
 from eztorch.datasets.clip_samplers import ClipInfo, ClipInfoList, ClipSampler, all_clips
-from eztorch.datasets.decoders.reader import VideoDecodeError
+from eztorch.datasets.decoders import VideoDecodeError
 from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.randomness import addressed_randomness, generator, run_seed
 
 if TYPE_CHECKING:
-    from eztorch.datasets.decoders.reader import Clip, Decoder, VideoReader
+    from eztorch.datasets.decoders import Clip, Decoder, VideoReader
 
 Sample = dict[str, Any]
 Item = Sample | list[Sample] | SampleFailure

@@ -117,6 +117,12 @@ def test_evaluation__ranks_together_read_every_sample_once():
     assert indices(make(val={}).val_dataloader()) == [[0, 1, 2, 3], [4, 5, 6]]
 
 
+def test_evaluation__of_fewer_samples_than_processes_is_an_error():
+    assert len(flat(indices(attach(make(val={"global_batch_size": 7}), 6, 7).val_dataloader()))) == 1
+    with pytest.raises(ConfigError, match=r"The val split has 7 sample\(s\), fewer than the 8 processes"):
+        attach(make(val={"global_batch_size": 8}), 0, 8).val_dataloader()
+
+
 def test_loaders__have_samplers_that_lightning_leaves_alone():
     datamodule = make(val={})
     assert isinstance(datamodule.train_dataloader().sampler, DistributedSampler)

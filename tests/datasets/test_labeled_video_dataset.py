@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from eztorch.datasets import LabeledVideo, LabeledVideoDataset, LabeledVideoPaths, SampleAddress, SampleFailure, collate
 from eztorch.datasets.clip_samplers import ConstantClipsPerVideoSampler, RandomClipSampler, RandomMultiClipSampler
-from eztorch.datasets.decoders.reader import Clip, VideoDecodeError
+from eztorch.datasets.decoders import Clip, VideoDecodeError
 from eztorch.utils.errors import ConfigError
 
 
