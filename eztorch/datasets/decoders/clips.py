@@ -255,18 +255,20 @@ def _checked(positions: Tensor, num_frames: int) -> Numbers:
         raise ValueError(f"The frame filter must return int64 positions of shape (T,), T > 0, not {positions!r}.")
     if int(kept.min()) < 0 or int(kept.max()) >= num_frames:
         raise ValueError(f"The frame filter chose {kept.tolist()} among {num_frames} frames.")
-    return kept.numpy()  # type: ignore[no-any-return]  # checked above
+    return kept.numpy()
 
 
 @contextmanager
 def blame(path: str, decoder: str, *failures: type[Exception]) -> Iterator[None]:
     """Turn what a source raises about a video into a `VideoDecodeError` that names the video and the decoder."""
+    blamed: tuple[type[Exception], ...] = (UnreadableError, OSError, *failures)
     try:
         yield
-    except (UnreadableError, OSError, *failures) as error:
-        reason = str(error) if isinstance(error, UnreadableError) else f"{type(error).__name__}: {_first_line(error)}"
-        raise VideoDecodeError(path, decoder, reason) from error
+    except blamed as error:
+        raise VideoDecodeError(path, decoder, brief(error)) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def brief(error: Exception) -> str:
+    """Return the first line of an error, without the number and the file name that the system puts around it."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).strip().partition("\n")[0]

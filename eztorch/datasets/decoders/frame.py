@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from eztorch.datasets.decoders.clips import (
     Timeline,
     UnreadableError,
     blame,
+    brief,
 )
 from eztorch.utils.errors import ConfigError
 
@@ -101,7 +102,7 @@ class RegularTimeline(Timeline):
 
     def seconds(self, indices: Numbers) -> NDArray[np.float64]:
         """Return when frames begin."""
-        return indices * self.fps.denominator / self.fps.numerator  # type: ignore[no-any-return]  # numpy is vague
+        return indices * self.fps.denominator / self.fps.numerator
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,16 @@ def _read(file: Path) -> tuple[Path, Tensor]:
     try:
         return file, read_file(str(file))
     except RuntimeError as error:
-        raise UnreadableError(f"frame {file.name} cannot be read: {str(error).partition(chr(10))[0]}") from error
+        raise UnreadableError(f"frame {file.name} cannot be read: {brief(error)}") from error
 
 
 def _decode(content: tuple[Path, Tensor]) -> Tensor:
     file, encoded = content
     try:
-        return decode_image(encoded, mode=ImageReadMode.RGB)
+        picture: Tensor = decode_image(encoded, mode=ImageReadMode.RGB)
     except RuntimeError as error:
-        raise UnreadableError(f"frame {file.name} is damaged: {str(error).partition(chr(10))[0]}") from error
+        raise UnreadableError(f"frame {file.name} is damaged: {brief(error)}") from error
+    return picture
 
 
 def _map(purpose: str, num_threads: int, function: Callable[[In], Out], items: Iterable[In]) -> Iterable[Out]:
@@ -157,7 +159,7 @@ def _map(purpose: str, num_threads: int, function: Callable[[In], Out], items: I
     return _pool(os.getpid(), purpose, num_threads).map(function, items)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool(process: int, purpose: str, num_threads: int) -> ThreadPoolExecutor:
     """Return the threads of this process; a forked one, which inherits the cache but no threads, gets its own."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix=f"eztorch-frames-{purpose}")

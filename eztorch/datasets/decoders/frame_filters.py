@@ -32,6 +32,7 @@ class UniformSubsample:
     num_samples: int
 
     def __call__(self, num_frames: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return the kept positions among `num_frames`, shape (num_samples,)."""
         # In integers: a linspace of floats falls just below some whole numbers.
         return torch.arange(self.num_samples) * (num_frames - 1) // max(self.num_samples - 1, 1)
 
@@ -47,6 +48,7 @@ class RandomSubsample:
     num_samples: int
 
     def __call__(self, num_frames: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return the kept positions among `num_frames`, shape (num_samples,)."""
         if num_frames >= self.num_samples:
             drawn = torch.randperm(num_frames, generator=generator)[: self.num_samples]
         else:

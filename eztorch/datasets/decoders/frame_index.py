@@ -18,7 +18,7 @@ from eztorch.datasets.decoders.packet_tables import (
     table_from_header,
     table_from_scan,
 )
-from eztorch.datasets.decoders.packets import PacketFile, as_fraction
+from eztorch.datasets.decoders.packets import PacketFile
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class FrameIndex(Timeline):
 
     def __init__(self, file: PacketFile) -> None:
         self._file = file
-        self._time_base = as_fraction(file.stream.time_base) or Fraction(1)
+        self._time_base = file.time_base
         self._table = table_from_header(file) or table_from_scan(file)
         self.num_frames = int(self._table.ranks[-1])
         self.duration = (self._table.end - self._table.start) * self._time_base
@@ -67,7 +67,7 @@ class FrameIndex(Timeline):
     def seconds(self, indices: Numbers) -> NDArray[np.float64]:
         """Return when frames begin, counted from the first of the video."""
         since_start = self.stamps(indices) - self._table.start
-        return since_start * self._time_base.numerator / self._time_base.denominator  # type: ignore[no-any-return]
+        return since_start * self._time_base.numerator / self._time_base.denominator
 
     def stamps(self, indices: Numbers | Sequence[int]) -> Numbers:
         """Return when frames begin, as the file says it, in units of the stream's time base."""

@@ -107,7 +107,7 @@ def table_from_scan(file: PacketFile) -> PacketTable:
     scan = _scan(file)
     if not any(scan.shown):
         raise UnreadableError("the file holds no frames")
-    tick = max(1, round(1 / (frame_rate(file) * (as_fraction(file.stream.time_base) or Fraction(1)))))
+    tick = max(1, round(1 / (frame_rate(file) * file.time_base)))
     return _ordered_table(file, scan, tick) or _counted_table(scan, tick)
 
 

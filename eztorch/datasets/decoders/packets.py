@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import av
 import numpy as np
 
-from eztorch.datasets.decoders.clips import Numbers, UnreadableError
+from eztorch.datasets.decoders.clips import Numbers, UnreadableError, brief
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -26,7 +27,7 @@ class PacketFile:
         num_threads: Threads of the decoder that belongs to the stream; 0 lets FFmpeg decide.
 
     Raises:
-        UnreadableError: The file holds no video.
+        UnreadableError: The file is not a video, or holds none.
         av.error.FFmpegError: The file cannot be opened.
     """
 
@@ -38,7 +39,11 @@ class PacketFile:
         self._open()
 
     def _open(self) -> None:
-        self._container = av.open(self._path)
+        try:
+            self._container = av.open(self._path)
+        except av.error.InvalidDataError as error:
+            what = "it is not a video, or its header is cut off" if os.path.getsize(self._path) else "the file is empty"
+            raise UnreadableError(f"{what} ({brief(error)})") from error
         stream = self._container.streams.best("video")
         if stream is None or stream.codec_context is None:
             self._container.close()
@@ -53,6 +58,11 @@ class PacketFile:
     def format(self) -> str:
         """FFmpeg's name of the container format."""
         return self._container.format.name
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds in a unit of the time stamps."""
+        return as_fraction(self.stream.time_base) or Fraction(1)
 
     @property
     def codec(self) -> VideoCodecContext:

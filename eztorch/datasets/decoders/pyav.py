@@ -7,6 +7,7 @@ packets, frames that no other refers to are skipped when nobody wants them, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -43,13 +44,11 @@ class PyAVDecoder:
 
     def open(self, path: str, num_frames: int | None = None) -> ClipReader:
         """Open a video; see `Decoder.open`."""
-        with blame(path, "pyav", av.error.FFmpegError):
+        with blame(path, "pyav", *_PyAVSource.failures), ExitStack() as on_error:
             file = PacketFile(path, num_threads=self._num_threads)
-            try:
-                index = FrameIndex(file)
-            except BaseException:
-                file.close()
-                raise
+            on_error.callback(file.close)
+            index = FrameIndex(file)
+            on_error.pop_all()
         return ClipReader(path, "pyav", timeline=index, source=_PyAVSource(file, index), options=self._options)
 
 
@@ -101,7 +100,7 @@ class _PyAVSource(FrameSource):
             if frame.pts is None or frame.pts > stamp:
                 break
         if stamp is not None:
-            raise UnreadableError(f"its frame at {float(stamp * self._file.stream.time_base):.3f} s does not come out")
+            raise UnreadableError(f"its frame at {float(stamp * self._file.time_base):.3f} s does not come out")
 
     def _count(self, indices: Sequence[int]) -> Iterator[Tensor]:
         """Decode from the first packet on and know the frames by their number."""
