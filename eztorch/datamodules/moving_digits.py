@@ -17,7 +17,7 @@ _log = logging.getLogger("eztorch")
 class MovingDigitsDataModule(VideoBaseDataModule):
     """Digits that move over textures; the class is the motion. See `eztorch.datasets.moving_digits`.
 
-    The data set is made by the first run that finds none in `datadir`: some seconds, a few megabytes.
+    The data set is made by the first run that finds none in `datadir`: some seconds and 12 MB by default.
 
     Args:
         datadir: Folder of the data set.

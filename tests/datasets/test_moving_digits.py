@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -39,14 +40,10 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def make(root: Path) -> None:  # a function that a process can be given
-    make_moving_digits(root, **SMALL)
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set large enough to learn from, with more validation videos than usual for tight bounds."""
-    return make_moving_digits(tmp_path_factory.mktemp("digits") / "data", num_train=384, num_val=192, size=32)
+    return make_moving_digits(tmp_path_factory.mktemp("digits") / "data", num_train=384, num_val=192)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +69,8 @@ def test_make_moving_digits__files_are_h264_with_the_given_rate_and_length(tmp_p
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.average_rate, stream.frames) == ("h264", 5, 7)
         assert (stream.height, stream.width) == (18, 18)
-        assert [frame.key_frame for frame in container.decode(stream)] == [True, *[False] * 4, True, False]
+        # Each frame is coded by itself: differences would carry the motion into single frames.
+        assert [frame.key_frame for frame in container.decode(stream)] == [True] * 7
 
 
 def test_make_moving_digits__no_frame_alone_tells_the_class(splits):
@@ -82,7 +80,7 @@ def test_make_moving_digits__no_frame_alone_tells_the_class(splits):
         pixels = [videos[:, frame].reshape(len(videos), -1) for videos in (train, val)]
         knn = KNeighborsClassifier(10, metric="cosine").fit(pixels[0], train_labels)
         assert knn.score(pixels[1], val_labels) < bound
-        # Sharpness and noise too: compression could treat a moving picture otherwise than a still one.
+        # Sharpness too: compression may treat a moving part of the picture otherwise than a still one.
         features = [np.stack([appearance(video[frame]) for video in videos]) for videos in (train, val)]
         linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features[0], train_labels)
         assert linear.score(features[1], val_labels) < bound
@@ -92,7 +90,7 @@ def test_make_moving_digits__a_simple_description_of_the_motion_tells_the_class(
     train, train_labels, val, val_labels = splits
     features = [np.stack([movement(video) for video in videos]) for videos in (train, val)]
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features[0], train_labels)
-    assert linear.score(features[1], val_labels) > 0.75
+    assert linear.score(features[1], val_labels) > 0.9
 
 
 def appearance(frame: np.ndarray) -> np.ndarray:
@@ -199,7 +197,7 @@ def test_make_moving_digits__second_call_does_nothing(tmp_path):
 
 def test_make_moving_digits__other_parameters_in_the_folder_are_an_error_that_names_both(tmp_path):
     root = make_moving_digits(tmp_path / "data", **SMALL)
-    with pytest.raises(DataError, match='(?s)data holds.*"num_val": 3.*wanted.*"num_val": 5.*Choose another folder'):
+    with pytest.raises(DataError, match=r'(?s)data holds.*"num_val": 3.*wanted.*"num_val": 5.*Choose another folder'):
         make_moving_digits(root, **{**SMALL, "num_val": 5})
 
 
@@ -207,7 +205,7 @@ def test_make_moving_digits__refuses_a_folder_of_something_else(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match=f"is not empty and has no {MARKER}"):
         make_moving_digits(tmp_path, **SMALL)
-    with pytest.raises(DataError, match="notes.txt is a file"):
+    with pytest.raises(DataError, match=r"notes\.txt is a file"):
         make_moving_digits(tmp_path / "notes.txt", **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -261,13 +259,10 @@ def test_make_moving_digits__a_rename_that_fails_is_not_hidden(tmp_path, monkeyp
 
 
 def test_make_moving_digits__several_processes_at_once_make_one_data_set(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=make, args=(tmp_path / "data",)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    call = f"make_moving_digits({str(tmp_path / 'data')!r}, **{SMALL})"
+    code = f"from eztorch.datasets.moving_digits import make_moving_digits; {call}"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
