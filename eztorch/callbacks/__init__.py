@@ -8,8 +8,8 @@ from eztorch.callbacks.failures import FailureMonitor
 from eztorch.callbacks.knn import KNNEvaluator
 from eztorch.callbacks.online_evaluator import OnlineEvaluator
 from eztorch.callbacks.progress import ProgressBar
-from eztorch.callbacks.publishing import ScalarSource, publish
-from eztorch.callbacks.scalars import ScalarLogger
+from eztorch.callbacks.publishing import publish
+from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
 from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
 

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from eztorch.callbacks.publishing import ScalarSource
+from eztorch.callbacks.scalars import ScalarSource
 from eztorch.evaluation.health import effective_rank, feature_std
 
 _FEATURE_NAMES = ("h", "z")
@@ -30,8 +30,8 @@ class CollapseMonitor(ScalarSource):
     * `health/loss_over_chance`: loss divided by `pl_module.chance_level` (the loss of a model that tells nothing
       apart), where the module has one.
 
-    The warning comes after `patience` readings in a row that show collapse, the first `warmup_steps` steps left out: an
-    untrained network often looks collapsed.
+    The warning comes after `patience` readings in a row that show collapse or are not finite, the first `warmup_steps`
+    steps left out: an untrained network often looks collapsed.
 
     Args:
         rows: Number of feature rows that a reading is made of.
@@ -66,9 +66,7 @@ class CollapseMonitor(ScalarSource):
         self._bad_readings = 0
         self._has_warned = False
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def observe(self, outputs: Any, batch: Any) -> None:
         """Keep the newest features and the loss; nothing is computed here."""
         if not isinstance(outputs, Mapping):
             return
@@ -108,7 +106,7 @@ class CollapseMonitor(ScalarSource):
         return reading
 
     def _judge(self, reading: Mapping[str, float], step: int) -> None:
-        signs = []
+        signs = [f"{name} is {value}" for name, value in reading.items() if not math.isfinite(value)]
         if "health/std" in reading:
             healthy = 1 / math.sqrt(self._dimension)
             if reading["health/std"] < self._min_std * healthy:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from eztorch.callbacks.publishing import WritingSteps, publish
+from eztorch.callbacks.publishing import WritingSteps, publish, say
 from eztorch.utils.distributed import world_size
 from eztorch.utils.errors import ConfigError, DataError
 
@@ -25,10 +25,10 @@ class FailureMonitor(Callback):
     Each is a line of a CSV file (`split, epoch, idx, path, decoder, reason`), written by rank 0 for all ranks; a run
     that is continued adds to the file.
 
-    In training another draw stands in for such a sample, and `data/failed_samples` counts them since the run was
-    started. When more than a set share of an epoch fails, the run ends with an error, on every rank alike, as soon as
-    that is certain. In evaluation a sample is never replaced: `{val,test}/n_evaluated` and `{val,test}/n_expected` say
-    how many took part, and a warning says so when some are missing.
+    In training another draw stands in for such a sample; the first one is told, and `data/failed_samples` counts them
+    since the run was started. When more than a set share of an epoch fails, the run ends with an error, on every rank
+    alike, as soon as that is certain. In evaluation a sample is never replaced: `{val,test}/n_evaluated` and
+    `{val,test}/n_expected` say how many took part, and a warning says so when some are missing.
 
     Args:
         path: The file, `failed_samples.csv` of the run directory; made at the first failure.
@@ -136,8 +136,12 @@ class FailureMonitor(Callback):
             writer.writerows(rows)
 
     def _check_training(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        had_failures = self._in_run > 0
         self._flush(pl_module.device)
         publish(trainer, {"data/failed_samples": self._in_run})
+        if self._in_run and not had_failures:
+            _, _, _, path, decoder, reason = self._last
+            say(trainer, f"A training sample could not be read: {path} ({decoder}): {reason}. See {self._file}.")
         expected = _num_samples(trainer.train_dataloader, trainer.num_training_batches, trainer.world_size)
         if self._in_epoch > self._max_failure_share * expected:
             *_, path, decoder, reason = self._last

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
-
-from eztorch.utils.errors import ConfigError
 
 
 def publish(trainer: Trainer, metrics: Mapping[str, float], *, to_loggers: bool = True) -> None:
@@ -62,21 +58,3 @@ class WritingSteps:
         self._last_step = step
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a connector sets it
         return every > 0 and (step == 1 or step % every == 0)
-
-
-class ScalarSource(Callback, ABC):
-    """A callback whose numbers join those of the steps when `ScalarLogger` writes."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that there is a `ScalarLogger`, without which the numbers would reach nobody."""
-        from eztorch.callbacks.scalars import ScalarLogger
-
-        if not any(isinstance(callback, ScalarLogger) for callback in trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
-            raise ConfigError(
-                f"{type(self).__name__} hands its numbers to ScalarLogger, and the trainer has none; "
-                "add eztorch.callbacks.ScalarLogger to its callbacks."
-            )
-
-    @abstractmethod
-    def collect(self, trainer: Trainer, pl_module: LightningModule) -> Mapping[str, float | Tensor]:
-        """Return the numbers of this rank since the last call, the same names on every rank; they are averaged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +13,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from eztorch.callbacks.csv_logger import MetricsCSV
-from eztorch.callbacks.publishing import ScalarSource, WritingSteps, publish
+from eztorch.callbacks.publishing import WritingSteps, publish
 from eztorch.utils.distributed import world_size
+from eztorch.utils.errors import ConfigError
 
 
 class ScalarLogger(Callback):
@@ -37,8 +39,10 @@ class ScalarLogger(Callback):
         self._due = WritingSteps()
         self._measured: dict[str, list[Tensor]] = defaultdict(list)
         self._settings: dict[str, float] = {}
+        self._has_news = False
         self._epoch: dict[str, tuple[float, int]] = {}
         self._lrs: list[list[Any]] = []
+        self._sources: list[ScalarSource] = []
         self._resumed_step = 0
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -54,6 +58,8 @@ class ScalarLogger(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin at the step that the run starts or continues from."""
         self._due.start(trainer)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        self._sources = [callback for callback in callbacks if isinstance(callback, ScalarSource)]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the means of the epoch."""
@@ -73,12 +79,15 @@ class ScalarLogger(Callback):
                     self._measured[name].append(value)
                 else:
                     self._settings[name] = value
+        for source in self._sources:
+            source.observe(outputs, batch)
+        self._has_news = True
         if self._due.is_due(trainer):
             self._write(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left of the epoch, then the means over the whole of it."""
-        if self._measured or self._settings:
+        if self._has_news:
             self._write(trainer, pl_module)
         means = {name: total / count for name, (total, count) in self._epoch.items()}
         publish(trainer, {f"{name}_epoch": mean for name, mean in means.items()})
@@ -87,9 +96,8 @@ class ScalarLogger(Callback):
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         counts = {name: len(values) for name, values in self._measured.items()}
         local: dict[str, Any] = {name: torch.stack(v).float().mean() for name, v in self._measured.items()}
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # a connector sets it
-            if isinstance(callback, ScalarSource):
-                local.update(callback.collect(trainer, pl_module))
+        for source in self._sources:
+            local.update(source.collect(trainer, pl_module))
         means = mean_over_ranks(local, pl_module.device)
         for name, count in counts.items():
             total, steps = self._epoch.get(name, (0.0, 0))
@@ -97,6 +105,7 @@ class ScalarLogger(Callback):
         settings = {name: float(value) for name, value in self._settings.items()}
         self._measured.clear()
         self._settings.clear()
+        self._has_news = False
         publish(trainer, {**means, **settings, **self._learning_rates(trainer)})
 
     def _learning_rates(self, trainer: Trainer) -> dict[str, float]:
@@ -107,6 +116,29 @@ class ScalarLogger(Callback):
                 suffix = f"/{group.get('name', index)}" if len(values) > 1 else ""
                 rates[name + suffix] = float(value)
         return rates
+
+
+class ScalarSource(Callback, ABC):
+    """A callback whose numbers join those of the steps when `ScalarLogger` writes.
+
+    It is `ScalarLogger` that shows it the batches, so that the order of the callbacks does not matter.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that there is a `ScalarLogger`, without which the numbers would reach nobody."""
+        if not any(isinstance(callback, ScalarLogger) for callback in trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
+            raise ConfigError(
+                f"{type(self).__name__} hands its numbers to ScalarLogger, and the trainer has none; "
+                "add eztorch.callbacks.ScalarLogger to its callbacks."
+            )
+
+    @abstractmethod
+    def observe(self, outputs: Any, batch: Any) -> None:
+        """Look at a training batch and what its step returned; the device is not to be waited for."""
+
+    @abstractmethod
+    def collect(self, trainer: Trainer, pl_module: LightningModule) -> Mapping[str, float | Tensor]:
+        """Return the numbers of this rank since the last call, the same names on every rank; they are averaged."""
 
 
 def mean_over_ranks(values: Mapping[str, float | Tensor], device: torch.device) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.profilers import Profiler
 
-from eztorch.callbacks.publishing import ScalarSource
+from eztorch.callbacks.scalars import ScalarSource
 
 # The name under which Lightning's training loop profiles the fetching of a batch.
 _FETCH = "[_TrainingEpochLoop].train_dataloader_next"
@@ -52,9 +52,7 @@ class ThroughputMonitor(ScalarSource):
                 self._timer.waited = 0.0
             self._waited = time.perf_counter() - self._begin
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def observe(self, outputs: Any, batch: Any) -> None:
         """Count the samples."""
         self._samples += batch_length(batch)
 

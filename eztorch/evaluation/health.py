@@ -34,13 +34,15 @@ def effective_rank(features: Tensor) -> Tensor:
         features: Shape (N, D).
 
     Returns:
-        Between 1 and min(N, D); NaN when all features are 0.
+        Between 1 and min(N, D); NaN when all features are 0 or one is not finite.
 
     >>> round(effective_rank(torch.eye(8)[:3]).item(), 4)
     3.0
     """
     matrix = (features.cpu() if features.device.type == "mps" else features).double()  # Metal has no float64
     gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
+    if not bool(gram.isfinite().all()):
+        return gram.new_tensor(torch.nan)
     singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     p = singular / singular.sum()
     rank: Tensor = torch.special.entr(p).sum().exp()

@@ -48,30 +48,34 @@ def knn_predict(
     >>> knn_predict(bank, torch.tensor([0, 0, 1]), torch.tensor([[0.2, 0.8]]), k=1)
     tensor([[1, 0]])
     """
-    labelled = bank_labels >= 0
+    rows = (bank_labels >= 0).nonzero().squeeze(1)
     if k < 1:
         raise ConfigError(f"k={k}: the number of neighbours must be positive.")
-    if not bool(labelled.any()):
+    if not len(rows):
         raise ConfigError(f"None of the {len(bank)} samples of the kNN bank has a label.")
     if exclude_self and len(bank) != len(queries):
         raise ConfigError(f"exclude_self needs the queries to be the bank; got {len(queries)} and {len(bank)} rows.")
-    rows = labelled.nonzero().squeeze(1)
     labels = bank_labels[rows].long()
     bank = functional.normalize(bank[rows].float(), dim=1)
     queries = functional.normalize(queries.float(), dim=1)
     num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
     chunk = chunk or max(1, _MAX_SIMILARITIES // len(bank))
-    predictions = []
+    predictions = [labels.new_empty(0, num_classes)]
     for begin in range(0, len(queries), chunk):
         similarity = queries[begin : begin + chunk] @ bank.T
         if exclude_self:
             own = torch.arange(begin, begin + len(similarity), device=rows.device)
             similarity.masked_fill_(own[:, None] == rows[None, :], -torch.inf)
-        nearest, index = similarity.topk(min(k, len(bank)), dim=1)
-        weights = ((nearest - nearest[:, :1]) / temperature).exp()  # scaled alike, so that the largest is 1
-        votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[index], weights)
+        votes = _vote(similarity, labels, min(k, len(bank)), temperature, num_classes)
         predictions.append(votes.argsort(dim=1, descending=True, stable=True))
-    return torch.cat(predictions) if predictions else labels.new_empty(0, num_classes)
+    return torch.cat(predictions)
+
+
+def _vote(similarity: Tensor, labels: Tensor, k: int, temperature: float, num_classes: int) -> Tensor:
+    """Return the votes for each class, shape (M, num_classes), from similarities of shape (M, N)."""
+    nearest, index = similarity.topk(k, dim=1)
+    weights = ((nearest - nearest[:, :1]) / temperature).exp()  # scaled alike, so that the largest is 1
+    return weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[index], weights)
 
 
 def count_correct(predictions: Tensor, labels: Tensor, *, top: int = 1) -> Tensor:

@@ -36,7 +36,7 @@ def line(step):
 
 def watch(path, module, **options):
     monitor = CollapseMonitor(every_n_steps=2, warmup_steps=4, patience=3, **options)
-    run = fit(path, [monitor, ScalarLogger()], module=module, max_epochs=6)
+    run = fit(path, [ScalarLogger(), monitor], module=module, max_epochs=6)
     return {name: float(value) for name, value in run.trainer.callback_metrics.items()}
 
 
@@ -56,6 +56,10 @@ def test_collapse__a_healthy_run_is_measured_and_not_warned_of(tmp_path):
     [
         (Scripted(constant), r"at step 8: the standard deviation of the projections is .* have 0\.25\); their eff"),
         (Scripted(line), r"at step 8: their effective rank is 1\.00 of 16 dimensions; so in each of the last 3 read"),
+        (
+            Scripted(lambda step: spread(step) * math.nan),
+            r"step 8: health/std is nan; health/effective_rank is nan; so",
+        ),
         (Scripted(spread, loss=2.0), r"at step 8: the loss is 100\.0% of its chance level"),
     ],
 )

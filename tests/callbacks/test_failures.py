@@ -1,11 +1,12 @@
 import csv
+import io
 from typing import NamedTuple
 
 import pytest
 import torch
 from tiny_run import TinyData, TinyModule, fit, make_trainer
 
-from eztorch.callbacks import FailureMonitor, ScalarLogger
+from eztorch.callbacks import FailureMonitor, ProgressBar, ScalarLogger
 from eztorch.utils.errors import ConfigError, DataError
 
 
@@ -61,6 +62,16 @@ def test_failure_monitor__lists_and_counts_the_failures_of_training(tmp_path):
         "reason": "no frames",
     }
     assert int(run.trainer.callback_metrics["data/failed_samples"]) == 4
+
+
+def test_failure_monitor__tells_of_the_first_failure_once(tmp_path):
+    stream = io.StringIO()
+    callbacks = [FailureMonitor(tmp_path / "failed_samples.csv", max_failure_share=0.5), ProgressBar(stream=stream)]
+    fit(tmp_path, callbacks, data=Failing(train=(3, 9)), enable_progress_bar=True)
+    told = [line for line in stream.getvalue().splitlines() if "could not be read" in line]
+    assert told == [
+        f"A training sample could not be read: v3.mp4 (pyav): no frames. See {tmp_path}/failed_samples.csv."
+    ]
 
 
 def test_failure_monitor__without_failures_writes_no_file(tmp_path):

@@ -1,4 +1,5 @@
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_run import TinyData, TinyModule, fit, make_trainer
 
-from eztorch.callbacks import KNNEvaluator, MetricsCSV, ModelCheckpoint, ScalarLogger
+from eztorch.callbacks import KNNEvaluator, MetricsCSV, ModelCheckpoint, ProgressBar, ScalarLogger
 from eztorch.utils.errors import ConfigError
 
 
@@ -96,3 +97,12 @@ def test_knn_evaluator__without_any_label_is_an_error(tmp_path):
     data.datasets["val"].labels[:] = -1
     with pytest.raises(ConfigError, match="no sample of the val split has a label"):
         fit(tmp_path, [KNNEvaluator()], data=data)
+
+
+def test_knn_evaluator__says_what_it_found_above_the_progress_bar(tmp_path):
+    stream = io.StringIO()
+    callbacks = [KNNEvaluator(k=3), ProgressBar(stream=stream)]
+    fit(tmp_path, callbacks, enable_progress_bar=True, max_epochs=1)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("kNN (k=3) at step 0: ")
+    assert lines[1].endswith("%, 7 of 7 val samples evaluated.")

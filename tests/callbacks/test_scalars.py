@@ -90,18 +90,50 @@ def test_scalar_logger__reads_from_the_device_only_to_write(tmp_path, monkeypatc
 
 
 class Two(ScalarSource):
+    def __init__(self):
+        self.seen = []
+
+    def observe(self, outputs, batch):
+        self.seen.append(float(outputs["loss"]))
+
     def collect(self, trainer, pl_module):
-        return {"two": 2.0, "tensor": torch.tensor(3.0)}
+        numbers = {"two": 2.0, "mean": torch.tensor(self.seen).mean()}
+        self.seen = []
+        return numbers
 
 
-def test_scalar_source__joins_the_scalars_of_the_steps(tmp_path):
-    run = fit(tmp_path, [Two(), ScalarLogger()], max_epochs=1)
-    assert (float(run.trainer.callback_metrics["two"]), float(run.trainer.callback_metrics["tensor"])) == (2.0, 3.0)
+@pytest.mark.parametrize("order", [1, -1])
+def test_scalar_source__joins_the_scalars_of_the_steps_in_any_order_of_callbacks(tmp_path, order):
+    fit(tmp_path, [Two(), ScalarLogger()][::order], logger=MetricsCSV(tmp_path / "metrics.csv"), max_epochs=1)
+    rows = rows_of(tmp_path / "metrics.csv").values()
+    assert [row["two"] for row in rows] == ["2.0"] * 3
+    assert [float(row["mean"]) for row in rows] == pytest.approx([float(row["pretrain/loss"]) for row in rows])
 
 
 def test_scalar_source__without_a_scalar_logger_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"Two hands its numbers to ScalarLogger.*add eztorch\.callbacks"):
         fit(tmp_path, [Two()])
+
+
+class NoScalars(TinyModule):
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx)["loss"]
+
+
+class Constant(ScalarSource):
+    def observe(self, outputs, batch):
+        pass
+
+    def collect(self, trainer, pl_module):
+        return {"constant": 1.0}
+
+
+def test_scalar_logger__of_a_module_without_scalars_writes_the_rest(tmp_path):
+    logger = MetricsCSV(tmp_path / "metrics.csv")
+    fit(tmp_path, [ScalarLogger(), Constant()], logger=logger, module=NoScalars(), max_epochs=1, log_every_n_steps=3)
+    rows = rows_of(tmp_path / "metrics.csv")
+    assert {step: row["constant"] for step, row in rows.items()} == {0: "1.0", 2: "1.0", 3: "1.0"}
+    assert all(float(row["lr-SGD"]) > 0 for row in rows.values())
 
 
 class TwoGroups(TinyModule):

@@ -23,15 +23,16 @@ def slow_collate(samples):
 
 class Readings(Callback):
     def __init__(self):
-        self.waits = []
+        self.waits, self.speeds = [], []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.waits.append(float(trainer.callback_metrics.get("time/data_wait", -1)))
+        self.speeds.append(float(trainer.callback_metrics.get("time/samples_per_s", 0)))
 
 
 def test_throughput__tells_waiting_from_working(tmp_path):
     readings = Readings()
-    callbacks = [ThroughputMonitor(), ScalarLogger(), readings]
+    callbacks = [ScalarLogger(), ThroughputMonitor(), readings]
     data = TinyData(train=64, collate=slow_collate)
     run = fit(tmp_path, callbacks, module=SlowStep(), data=data, max_epochs=1, log_every_n_steps=5)
     metrics = {name: float(value) for name, value in run.trainer.callback_metrics.items()}
@@ -39,6 +40,7 @@ def test_throughput__tells_waiting_from_working(tmp_path):
     assert metrics["time/step_ms"] == pytest.approx(41, rel=0.3)
     assert metrics["time/samples_per_s"] == pytest.approx(4 / 0.041, rel=0.3)
     assert all(0.5 < wait < 0.9 for wait in readings.waits[2:])
+    assert all(speed > 0 for speed in readings.speeds[1:])
 
 
 class SlowValidation(TinyModule):

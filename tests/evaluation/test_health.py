@@ -36,5 +36,6 @@ def test_effective_rank__takes_half_precision():
     assert effective_rank(features).item() == pytest.approx(effective_rank(features.double()).item())
 
 
-def test_effective_rank__of_nothing_but_zeros_is_not_a_number():
-    assert math.isnan(effective_rank(torch.zeros(4, 3)).item())
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
+def test_effective_rank__of_features_that_tell_nothing_is_not_a_number(value):
+    assert math.isnan(effective_rank(torch.full((4, 3), value)).item())
