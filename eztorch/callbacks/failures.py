@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class FailureMonitor(Callback):
         self._due = WritingSteps()
         self._rows: list[tuple[Any, ...]] = []  # of this rank, not yet written
         self._last: tuple[Any, ...] = ()  # failure in training
+        self._has_told = False
         self._in_epoch = 0  # failures of all ranks
         self._in_run = 0
         self._in_evaluation = 0
@@ -95,11 +97,11 @@ class FailureMonitor(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many of how many samples were evaluated."""
         if not trainer.sanity_checking:
-            self._close_evaluation(trainer, pl_module, "val", trainer.val_dataloaders, trainer.num_val_batches)
+            self._close_evaluation(trainer, pl_module, "val", trainer.val_dataloaders, trainer.limit_val_batches)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many of how many samples were evaluated."""
-        self._close_evaluation(trainer, pl_module, "test", trainer.test_dataloaders, trainer.num_test_batches)
+        self._close_evaluation(trainer, pl_module, "test", trainer.test_dataloaders, trainer.limit_test_batches)
 
     def _keep(self, batch: Mapping[str, Any], split: str, epoch: int) -> None:
         for failure in batch.get("failures") or ():
@@ -136,13 +138,13 @@ class FailureMonitor(Callback):
             writer.writerows(rows)
 
     def _check_training(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        had_failures = self._in_run > 0
         self._flush(pl_module.device)
         publish(trainer, {"data/failed_samples": self._in_run})
-        if self._in_run and not had_failures:
+        if self._last and not self._has_told:
+            self._has_told = True
             _, _, _, path, decoder, reason = self._last
             say(trainer, f"A training sample could not be read: {path} ({decoder}): {reason}. See {self._file}.")
-        expected = _num_samples(trainer.train_dataloader, trainer.num_training_batches, trainer.world_size)
+        expected = _num_samples(trainer.train_dataloader, trainer.limit_train_batches, trainer.world_size)
         if self._in_epoch > self._max_failure_share * expected:
             *_, path, decoder, reason = self._last
             raise DataError(
@@ -152,13 +154,11 @@ class FailureMonitor(Callback):
             )
 
     def _close_evaluation(
-        self, trainer: Trainer, pl_module: LightningModule, split: str, loader: Any, batches: Any
+        self, trainer: Trainer, pl_module: LightningModule, split: str, loaders: Any, limit: float
     ) -> None:
         self._flush(pl_module.device)
-        expected = sum(
-            _num_samples(part, limit, trainer.world_size)
-            for part, limit in zip(_as_list(loader), _as_list(batches), strict=True)
-        )
+        loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
+        expected = sum(_num_samples(loader, limit, trainer.world_size) for loader in loaders)
         evaluated = expected - self._in_evaluation
         self._in_evaluation = 0
         publish(trainer, {f"{split}/n_evaluated": evaluated, f"{split}/n_expected": expected})
@@ -169,10 +169,15 @@ class FailureMonitor(Callback):
             )
 
 
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _num_samples(loader: Any, limit: float, world: int) -> int:
+    """Return how many samples all ranks together take from a loader: the same number on every rank.
 
-
-def _num_samples(loader: Any, batches: float, world: int) -> int:
-    """Return how many samples all ranks together take from a loader, a limit on its batches counted in."""
-    return int(min(len(loader.dataset), batches * (loader.batch_size or 1) * world))
+    Args:
+        loader: Loader of this rank.
+        limit: What the trainer was told: a number of batches, or (float) a share of them.
+        world: Number of ranks; where it does not divide the samples the first ones have one more, maybe a batch more.
+    """
+    samples, size = len(loader.dataset), loader.batch_size or 1
+    batches = math.ceil(math.ceil(samples / world) / size)
+    taken = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return int(min(samples, taken * size * world))

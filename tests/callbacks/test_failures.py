@@ -7,6 +7,7 @@ import torch
 from tiny_run import TinyData, TinyModule, fit, make_trainer
 
 from eztorch.callbacks import FailureMonitor, ProgressBar, ScalarLogger
+from eztorch.callbacks.failures import _num_samples
 from eztorch.utils.errors import ConfigError, DataError
 
 
@@ -111,6 +112,14 @@ def test_failure_monitor__says_how_many_samples_were_evaluated(tmp_path, failing
     assert int(trainer.callback_metrics["test/n_evaluated"]) == evaluated
     assert int(trainer.callback_metrics["test/n_expected"]) == 7
     assert [(row["split"], int(row["idx"])) for row in read(path)] == [("test", i) for i in failing]
+
+
+@pytest.mark.parametrize(
+    ("limit", "world", "expected"), [(1.0, 1, 17), (1.0, 2, 17), (2, 2, 16), (0.5, 2, 8), (9, 1, 17)]
+)
+def test_num_samples__is_that_of_all_ranks(limit, world, expected):
+    loader = torch.utils.data.DataLoader(range(17), 4, sampler=range(1, 17, world))  # that of the last rank
+    assert _num_samples(loader, limit, world) == expected
 
 
 def test_failure_monitor__counts_each_validation_by_itself(tmp_path):
