@@ -8,6 +8,7 @@ JOBS ?= 2
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench docs docs-serve clean
