@@ -176,6 +176,8 @@ class ClipReader:
         self, spans: Sequence[tuple[Fraction, Fraction]], generator: torch.Generator | None = None
     ) -> list[Clip]:
         """Decode several spans in one pass; see `VideoReader.get_clips`."""
+        if not spans:
+            return []
         choices = [self._choose(start, end, generator) for start, end in spans]
         needed = sorted({index for choice in choices for index in choice.needed})
         with self._blame():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import string
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from eztorch.datasets.decoders.clips import (
     ClipOptions,
@@ -35,7 +37,7 @@ Out = TypeVar("Out")
 
 
 class FrameDecoder:
-    """Reads folders of pictures (JPEG, PNG, WebP, GIF): a frame every 1/fps seconds, duration = frames / fps.
+    """Reads folders of pictures (whatever Pillow opens): a frame every 1/fps seconds, duration = frames / fps.
 
     Args:
         fps: Frames a second that the pictures were extracted at; text like "30000/1001" is exact.
@@ -119,8 +121,9 @@ class _FrameNames:
     def count(self) -> int:
         """Count the frames up to the last. One that is missing counts: it is an error when it is read."""
         pattern = _name_pattern(os.path.basename(self.frame_name))
-        matches = (pattern.fullmatch(name) for name in os.listdir(self.of(0).parent))
-        return max((int(match[1]) - self.first_index + 1 for match in matches if match), default=0)
+        matches = map(pattern.fullmatch, os.listdir(self.of(0).parent))
+        indices = (int(match[1]) - self.first_index for match in matches if match)
+        return max((index + 1 for index in indices if self.of(index).exists()), default=0)
 
 
 class _PictureSource(FrameSource):
@@ -137,20 +140,21 @@ class _PictureSource(FrameSource):
         """Nothing stays open."""
 
 
-def _read(file: Path) -> tuple[Path, Tensor]:
+def _read(file: Path) -> tuple[Path, bytes]:
     try:
-        return file, read_file(str(file))
-    except RuntimeError as error:
+        return file, file.read_bytes()
+    except OSError as error:
         raise UnreadableError(f"frame {file.name} cannot be read: {brief(error)}") from error
 
 
-def _decode(content: tuple[Path, Tensor]) -> Tensor:
+def _decode(content: tuple[Path, bytes]) -> Tensor:
     file, encoded = content
     try:
-        picture: Tensor = decode_image(encoded, mode=ImageReadMode.RGB)
-    except RuntimeError as error:
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+            return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1)
+    except (OSError, SyntaxError) as error:  # Pillow calls a broken PNG a syntax error
         raise UnreadableError(f"frame {file.name} is damaged: {brief(error)}") from error
-    return picture
 
 
 def _map(purpose: str, num_threads: int, function: Callable[[In], Out], items: Iterable[In]) -> Iterable[Out]:

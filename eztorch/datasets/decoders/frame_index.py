@@ -77,6 +77,11 @@ class FrameIndex(Timeline):
         """Say which packets have to be decoded for some frames, given as rising numbers."""
         return self._ask(lambda table: _runs(table, indices))
 
+    def closed(self, indices: Sequence[int]) -> bool:
+        """Say whether no frame of the groups of these frames is shown before its key frame."""
+        places = self._ask(lambda table: [_find(table, index) for index in indices])
+        return all(place.closed for place in places)
+
     def _ask(self, question: Callable[[PacketTable], T]) -> T:
         try:
             return question(self._table)
@@ -101,11 +106,12 @@ def _rank(table: PacketTable, stamp: int) -> int:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a frame is: when it is shown, its packet, and the packet at which decoding has to begin for it."""
+    """Where a frame is: when it is shown, its packet, the packet at which decoding has to begin, and its group."""
 
     stamp: int
     number: int
     first: int
+    closed: bool
 
 
 def _find(table: PacketTable, rank: int) -> _Place:
@@ -116,8 +122,8 @@ def _find(table: PacketTable, rank: int) -> _Place:
     position = rank - int(table.ranks[number])
     stamp = int(group.stamps[position])
     # A frame that is shown before the key frame of its group may refer to the group before (an open group).
-    opened = number > 0 and stamp < group.key_stamp
-    return _Place(stamp, int(group.numbers[position]), int(table.keys[number - 1]) if opened else group.first)
+    first = int(table.keys[number - 1]) if number > 0 and stamp < group.key_stamp else group.first
+    return _Place(stamp, int(group.numbers[position]), first, closed=int(group.stamps[0]) == group.key_stamp)
 
 
 def _runs(table: PacketTable, indices: Sequence[int]) -> list[Run]:
