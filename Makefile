@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests that run side by side; each uses one thread.
 JOBS ?= 2
+CHECKS := "ruff format --check ." "ruff check ." "mypy" "codespell" "mkdocs build --strict --quiet"
 # Overrides for the demo: make demo ARGS="trainer.max_epochs=5"
 ARGS ?=
 
@@ -22,12 +23,10 @@ demo: $(VENV)/.product ## make a small video data set, pretrain on it, write a r
 test: $(VENV)/.dev ## run the tests, and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not gpu and not slow" --doctest-modules
 
-check: $(VENV)/.dev ## formatting, lint, types, spelling, and the documentation builds
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/codespell
-	$(BIN)/mkdocs build --strict --quiet
+check: $(VENV)/.dev ## formatting, lint, types, spelling, and whether the documentation builds
+	@status=0; \
+	for command in $(CHECKS); do echo "$$command"; $(BIN)/$$command || status=1; done; \
+	exit $$status
 
 format: $(VENV)/.dev ## format the code, and mend what lint can mend
 	$(BIN)/ruff format .
