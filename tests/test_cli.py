@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import resource
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,23 @@ def test_scripts__run_the_task_of_their_name(task):
 
 
 def test_cli__answers_in_well_under_a_second():
-    def seconds(*words):
-        start = time.perf_counter()
+    def cpu_seconds(*words):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "eztorch", *words], check=True, capture_output=True, cwd=ROOT)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The best of three: what else the machine does is not the matter.
-    assert min(seconds("--help") for _ in range(3)) < 0.5
-    assert min(seconds("pretrain", "-cn", RECIPE, "--cfg", "job") for _ in range(3)) < 1.0
+    # Time of the processor, the best of three: what else the machine does is not the matter.
+    assert min(cpu_seconds("--help") for _ in range(3)) < 0.3
+    assert min(cpu_seconds("pretrain", "-cn", RECIPE, "--cfg", "job") for _ in range(3)) < 0.9
+
+
+def test_an_installed_wheel__carries_its_experiments(tmp_path):
+    shutil.copytree(ROOT / "eztorch", tmp_path / "eztorch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "configs", tmp_path / "eztorch" / "experiments")
+    command = [sys.executable, "-m", "eztorch", "pretrain", "-cn", RECIPE, "--cfg", "hydra", "-p", "hydra.runtime"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert f"path: {tmp_path}/eztorch/experiments\n" in done.stdout
 
 
 def test_main__prints_the_version(capsys):

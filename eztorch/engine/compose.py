@@ -74,6 +74,11 @@ def quote(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
+def absolute(path: Any) -> Path:
+    """Return a path of the configuration seen from the working directory; a leading `~` is the home folder."""
+    return Path(str(path)).expanduser().absolute()
+
+
 class Composer:
     """Composes the configurations of one recipe.
 
@@ -123,11 +128,11 @@ class Composer:
         """
         require_values(config)
         if hydra_settings(config)["run"]["dir"] != HYDRA_RUN_DIR:
-            return Path(self.value(config, "hydra.run.dir")).absolute()
+            return absolute(self.value(config, "hydra.run.dir"))
         run, root, name = (self.value(config, f"dir.{key}") for key in ("run", "root", "exp"))
         if run is None and (root is None or name is None):
             raise ConfigError("There is no run directory: give dir.run=/path/to/run, or dir.root and dir.exp.")
-        return (Path(run) if run is not None else Path(root) / str(name)).absolute()
+        return absolute(run) if run is not None else absolute(root) / str(name)
 
     def value(self, config: DictConfig, key: str) -> Any:
         """Return the resolved value of a key, None when there is no such key."""

@@ -59,11 +59,11 @@ def list_experiments(folder: Path | None = None, *, task: str | None = None) -> 
 
     Args:
         folder: A folder of YAML files; None stands for the shipped experiments.
-        task: Leave out the experiments whose comment gives the command of other tasks only.
+        task: Leave out the experiments whose comment gives the command of other tasks only; all stay when none is left.
     """
     files = sorted((experiments_dir() if folder is None else folder).glob("*.yaml"))
     found = [_read(path) for path in files]
-    return [one for one in found if task is None or not one.tasks or task in one.tasks]
+    return [one for one in found if not one.tasks or task in one.tasks] or found if task is not None else found
 
 
 def _read(path: Path) -> Experiment:

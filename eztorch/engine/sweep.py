@@ -25,6 +25,7 @@ from eztorch.engine.compose import (
     HYDRA_SWEEP_DIR,
     HYDRA_SWEEP_SUBDIR,
     Composer,
+    absolute,
     hydra_settings,
     quote,
     refuse_unused,
@@ -200,7 +201,7 @@ def _job_folder(composer: Composer, config: DictConfig, number: int, choices: Se
     if sweep["dir"] == HYDRA_SWEEP_DIR:
         folder = composer.run_dir(config)
     else:
-        folder = Path(composer.value(config, "hydra.sweep.dir")).absolute()
+        folder = absolute(composer.value(config, "hydra.sweep.dir"))
     if sweep["subdir"] == HYDRA_SWEEP_SUBDIR:
         return folder / folder_name(number, choices)
     return folder / str(composer.value(config, "hydra.sweep.subdir"))

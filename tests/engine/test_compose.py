@@ -76,8 +76,8 @@ def test_find_recipe__without_a_name_lists_the_experiments_of_the_task(recipes):
         ConfigError, match=r"write -cn NAME\. For supervised eztorch ships: (?!.*pretrain_).*supervised_"
     ):
         find_recipe(parse([]), "supervised")
-    with pytest.raises(ConfigError, match=rf"For test {recipes} has: none\."):
-        find_recipe(parse(["-cp", str(recipes)]), "test")
+    with pytest.raises(ConfigError, match=rf"For pretrain {recipes} has: tiny\."):
+        find_recipe(parse(["-cp", str(recipes)]), "pretrain")
 
 
 def test_find_recipe__a_recipe_in_a_folder_below_is_composed_at_the_root(recipes):
@@ -262,6 +262,12 @@ def test_run_dir__is_dir_run_else_root_and_exp(composer, recipes, tmp_path):
     assert bare.resolve(bare.compose(), Path("/r/e"))["dir"] == {"root": "/r", "exp": "e", "run": "/r/e"}
     with pytest.raises(ConfigError, match=r"no run directory: give dir\.run=/path/to/run, or dir\.root and dir\.exp"):
         bare.run_dir(bare.compose(["~dir.root"]))
+
+
+def test_run_dir__is_absolute_and_knows_the_home_folder(composer, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert composer.run_dir(composer.compose(["dir.data=x", "dir.root='~/out'"])) == Path("/home/me/out/tiny")
+    assert composer.run_dir(composer.compose(["dir.data=x", "dir.root=out"])) == Path.cwd() / "out" / "tiny"
 
 
 def test_run_dir__hydra_run_dir_wins_and_dir_run_follows(composer):

@@ -22,10 +22,10 @@ def test_task_help__lists_flags_and_the_experiments_of_the_task(name):
     text = task_help(TASKS[name])
     for flag in FLAGS:
         assert ", ".join(flag.names) in text
-    for experiment in list_experiments():
-        listed = f"  {experiment.name} " in text
-        assert listed == (not experiment.tasks or name in experiment.tasks)
-        assert not listed or experiment.summary in text
+    listed = [one for one in list_experiments() if f"  {one.name} " in text]
+    assert listed
+    assert listed == list_experiments(task=name)
+    assert all(one.summary in text for one in listed)
 
 
 @pytest.mark.parametrize("example", [example for task in TASKS.values() for example in task.examples])
@@ -47,6 +47,8 @@ def test_list_experiments__reads_the_comment_at_the_top(tmp_path):
     assert (second.name, second.summary, second.tasks) == ("b", "", ())
     assert third.tasks == ("pretrain",)
     assert [one.name for one in list_experiments(tmp_path, task="pretrain")] == ["b", "c"]
+    (tmp_path / "b.yaml").unlink()
+    assert [one.name for one in list_experiments(tmp_path, task="supervised")] == ["a", "c"]
 
 
 def test_experiments_dir__has_experiments():
