@@ -167,10 +167,11 @@ def plan(composer: Composer, overrides: Sequence[str], arguments: Arguments, pro
     jobs = []
     for number, one in enumerate(_grid(composer, overrides)):
         lines = (*one.overrides, f"hydra.job.num={number}")
-        folder = _job_folder(composer, composer.compose(lines), number, one.choices)
-        lines = (*lines, f"hydra.run.dir={quote(str(folder))}")
+        config = composer.compose(lines)
+        config.hydra.run.dir = str(_job_folder(composer, config, number, one.choices))
+        lines = (*lines, f"hydra.run.dir={quote(config.hydra.run.dir)}")
         argv = (*arguments.source(), *lines)
-        spec = make_job(composer, composer.compose(lines), lines, (*program.words, *argv), program)
+        spec = make_job(composer, config, lines, (*program.words, *argv), program)
         jobs.append(PlannedJob(number, one.choices, argv, spec))
     folders = [job.spec.run_dir for job in jobs]
     for path in folders:
@@ -208,13 +209,13 @@ def _job_folder(composer: Composer, config: DictConfig, number: int, choices: Se
 
 
 def folder_name(number: int, choices: Sequence[str]) -> str:
-    """Return the name of the folder of a job.
+    """Return the name of the folder of a job, of characters that need no quotes in the shell or in an override.
 
     >>> folder_name(3, ["model.temp=0.1", "model/trunk=resnet3d"])
-    '3_model.temp=0.1,model-trunk=resnet3d'
+    '3_model.temp-0.1_model-trunk-resnet3d'
     """
-    text = re.sub(r"[^\w.=,+-]+", "-", ",".join(choices))[:_LONGEST_NAME]
-    return f"{number}_{text}" if text else str(number)
+    names = [re.sub(r"[^\w.-]+", "-", choice.lstrip("+"), flags=re.ASCII).strip("-") for choice in choices]
+    return "_".join([str(number), *names])[:_LONGEST_NAME]
 
 
 def _common_folder(folders: Sequence[Path]) -> Path:

@@ -84,7 +84,7 @@ def test_expand__names_the_choice_at_fault(overrides, message):
 
 def test_folder_name__is_a_name_of_one_folder():
     assert folder_name(0, []) == "0"
-    assert folder_name(12, ["a.b=1e-3", "+c=[x, y]", "d='/p/q r'"]) == "12_a.b=1e-3,+c=-x,-y-,d=-p-q-r-"
+    assert folder_name(12, ["a.b=1e-3", "+c=[x, y]", "d='/p/é r'"]) == "12_a.b-1e-3_c-x-y_d-p-r"
     assert len(folder_name(1, ["k=" + "v" * 1000])) < 200
 
 
@@ -94,7 +94,7 @@ def test_folder_name__is_a_name_of_one_folder():
 def test_plan__gives_every_job_a_clean_configuration_and_a_folder_of_its_own(recipes, tmp_path):
     jobs = planned(recipes, "model.temp=1,2", "net=glob(*)", "+n='${hydra:job.num}'", "+log='${dir.run}/log'")
     folders = [
-        tmp_path / "out" / "tiny" / f"{number}_model.temp={temp},net={net}"
+        tmp_path / "out" / "tiny" / f"{number}_model.temp-{temp}_net-{net}"
         for number, (temp, net) in enumerate([(1, "large"), (1, "small"), (2, "large"), (2, "small")])
     ]
     assert [job.spec.run_dir for job in jobs] == folders
@@ -139,7 +139,7 @@ def test_plan__takes_the_choices_of_the_recipe_and_the_command_line_wins(recipes
 
 def test_plan__a_choice_may_stand_for_what_the_recipe_leaves_open(recipes, tmp_path):
     jobs = planned(recipes, "dir.exp=a,b")
-    assert [job.spec.run_dir for job in jobs] == [tmp_path / "out/a/0_dir.exp=a", tmp_path / "out/b/1_dir.exp=b"]
+    assert [job.spec.run_dir for job in jobs] == [tmp_path / "out/a/0_dir.exp-a", tmp_path / "out/b/1_dir.exp-b"]
 
 
 def test_plan__refuses_launchers_of_hydra(recipes):
@@ -162,19 +162,19 @@ def test_multirun__runs_all_jobs_reports_them_and_survives_a_failure(script, rec
     assert [row["status"] for row in rows] == ["done", "failed (exit status 1)", "done"]
     assert [row["knn/acc_1"] for row in rows] == ["0.5", "", "0.25"]
     assert [row["run_dir"] for row in rows] == [
-        str(folder / name) for name in ("0_model.temp=0.5", "1_model.temp=13", "2_model.temp=0.25")
+        str(folder / name) for name in ("0_model.temp-0.5", "1_model.temp-13", "2_model.temp-0.25")
     ]
     for row in rows:
         assert sorted(name for name in os.listdir(row["run_dir"]) if name.endswith("l")) == [
             "config.yaml",
             "overrides.yaml",
         ]
-    third = json.loads((folder / "2_model.temp=0.25" / "given.0.json").read_text())
+    third = json.loads((folder / "2_model.temp-0.25" / "given.0.json").read_text())
     assert third["config"]["model"]["temp"] == 0.25
     assert "RuntimeError: unlucky" in done.stderr
     assert "[2/3] model.temp=13 -> " in done.stdout
     table = done.stdout[done.stdout.index("Jobs in") :]
-    for text in ("model.temp=0.25", "failed", "knn/acc_1", "2_model.temp=0.25"):
+    for text in ("model.temp=0.25", "failed", "knn/acc_1", "2_model.temp-0.25"):
         assert text in table
 
 
@@ -206,7 +206,7 @@ def test_multirun__a_stop_leaves_no_job_behind(script, recipes, tmp_path, signal
     sweep = subprocess.Popen(
         command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    pid_file = tmp_path / "out" / "tiny" / "0_model.temp=1" / "pid"
+    pid_file = tmp_path / "out" / "tiny" / "0_model.temp-1" / "pid"
     wait_until(lambda: pid_file.exists() and pid_file.read_text())
     pid = int(pid_file.read_text())
     if signal_number == signal.SIGINT:  # a terminal interrupts the whole group
