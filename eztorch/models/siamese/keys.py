@@ -21,7 +21,7 @@ from eztorch.utils.errors import ConfigError
 
 def prepare_target(
     target: MomentumTarget, *, world_size: int, shuffle_bn: bool, num_devices: int, simulate_n_devices: int
-) -> None:
+) -> int:
     """Make the batch statistics of the target those of parts of a batch (MoCo, arXiv 1911.05722, section 3.3).
 
     With several processes the batch is shuffled among them (`encode`) and the networks stay as they are. On one device

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eztorch.losses import sce_loss
 from eztorch.models.heads import MLPHead
@@ -144,6 +145,33 @@ def test_training_step__dropout_is_repeated_by_address(tiny):
     first, again, other = (model.training_step(_batch(), index)["loss"].item() for index in (0, 0, 1))
     assert first == again
     assert first != other
+
+
+class _HostReads(TorchDispatchMode):
+    """Counts what would make the host wait for a device: values read, shapes that depend on values."""
+
+    names = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket._qualified_op_name.removeprefix("aten::") in self.names:
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("keys", [{}, {"use_keys": True, "mutual_pass": True, "shuffle_bn": True}])
+def test_step__never_reads_the_device(tiny, keys):
+    model = tiny.model(**keys)
+    with _HostReads() as reads:
+        model.training_step(_batch(), 0)["loss"].backward()
+        model.after_optimizer_step(0)
+    assert reads.seen == []
+    with _HostReads() as reads:
+        torch.ones(1).item()
+    assert reads.seen  # the instrument works
 
 
 def test_forward__is_the_raw_prediction_of_the_networks_there_are(tiny):
