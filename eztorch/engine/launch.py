@@ -117,6 +117,8 @@ def make_job(
 def _run(task: Task, job: JobSpec, argv: Sequence[str], *, inherited: bool = False) -> None:
     """Run a job in this process, and let the processes that it starts find it."""
     _show_log()
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a `_target_` may name a module of the working directory, however we were called
     if _is_first_process():
         write_run_files(job)
     runner = task.load()

@@ -103,6 +103,18 @@ def test_main__finds_folders_beside_the_script(script, recipes, tmp_path):
     assert (done.stdout, done.returncode) == ("0.1\n", 0)
 
 
+def test_main__finds_code_in_the_working_directory(script, recipes, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "mine.py").write_text("ANSWER = 42\n")
+    (tmp_path / "runner.py").write_text(
+        "def run(config, task, run_dir, *, job):\n    import mine\n\n    print(mine.ANSWER)\n"
+    )
+    command = [sys.executable, str(script.path), *words(recipes)]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("42\n", 0)
+
+
 # --- several processes
 
 
