@@ -97,7 +97,7 @@ class ClipOptions:
         Raises:
             ConfigError: A value cannot be used.
         """
-        if not 0.0 <= time_difference_prob <= 1.0:
+        if not isinstance(time_difference_prob, int | float) or not 0 <= time_difference_prob <= 1:
             raise ConfigError(f"time_difference_prob={time_difference_prob!r} must be a probability, from 0 to 1.")
         return cls(build_frame_filter(frame_filter), float(time_difference_prob), decode_float, build(transform))
 

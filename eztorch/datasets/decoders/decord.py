@@ -97,4 +97,4 @@ class _DecordSource(FrameSource):
 
     def close(self) -> None:
         self._file.close()
-        del self._reader
+        self._reader = None

@@ -44,6 +44,8 @@ class PacketFile:
         except av.error.InvalidDataError as error:
             what = "it is not a video, or its header is cut off" if os.path.getsize(self._path) else "the file is empty"
             raise UnreadableError(f"{what} ({brief(error)})") from error
+        except av.error.IsADirectoryError as error:
+            raise UnreadableError("it is a folder; decoder 'frame' reads folders of pictures") from error
         stream = self._container.streams.best("video")
         if stream is None or stream.codec_context is None:
             self._container.close()
@@ -97,7 +99,7 @@ class PacketFile:
             yield packet
 
     def _go_to(self, number: int) -> None:
-        if number == 0 or not self._seek(number):
+        if not self._seek(number):
             self.close()
             self._open()
         for _ in self._read(number):

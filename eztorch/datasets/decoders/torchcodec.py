@@ -95,4 +95,4 @@ class _TorchCodecSource(FrameSource):
 
     def close(self) -> None:
         self._file.close()
-        del self._decoder
+        self._decoder = None

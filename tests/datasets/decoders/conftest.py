@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 HEIGHT, WIDTH = 48, 64
 
@@ -40,6 +40,12 @@ def pictures(num_frames: int, seed: int = 0) -> np.ndarray:
     return np.clip(frames + rng.normal(0, 3, frames.shape), 0, 255).astype(np.uint8)
 
 
+def soft(frames: np.ndarray) -> np.ndarray:
+    """Blur frames, so that no colour ends at an edge."""
+    blur = ImageFilter.GaussianBlur(6)
+    return np.stack([np.asarray(Image.fromarray(picture).filter(blur)) for picture in frames])
+
+
 def encode(
     path: Path,
     frames: np.ndarray,
@@ -48,12 +54,13 @@ def encode(
     times: Sequence[int] | None = None,
     rate: int = 30,
     muxer: dict[str, str] | None = None,
+    pixels: str = "yuv420p",
     **options: str,
 ) -> Path:
     """Write a video; `times` are the presentation times in ms, otherwise the rate is constant."""
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pixels
         stream.options = options
         stream.codec_context.thread_count = 1
         if times is not None:
@@ -210,6 +217,12 @@ RECIPES: dict[str, Callable[[Path], object]] = {
     "gop12.ts": _h264(g="12"),
     "gop12.h264": _h264(g="12"),
     "gop12.mpg": lambda p: encode(p, pictures(60), codec="mpeg1video", g="12", bf="2"),
+    "bt709_full.mp4": lambda p: encode(
+        p, pictures(60), pixels="yuvj420p", **{"x264-params": "colormatrix=bt709:fullrange=on"}
+    ),
+    "hevc10.mp4": lambda p: encode(
+        p, soft(pictures(10)), codec="libx265", pixels="yuv420p10le", **{"x265-params": "log-level=none"}
+    ),
     "three.mp4": lambda p: encode(p, pictures(3), g="12"),
     "one.mp4": lambda p: encode(p, pictures(1), g="12"),
     "whole.mp4": lambda p: encode(p, pictures(60), g="12", crf="1", muxer={"movflags": "faststart"}),

@@ -100,6 +100,11 @@ def test_no_video__says_what_it_is(encoded, tmp_path, content, reason):
     assert caught.value.__cause__ is not None
 
 
+def test_folder__is_for_the_frame_decoder(encoded, tmp_path):
+    with pytest.raises(VideoDecodeError, match="it is a folder; decoder 'frame' reads folders"):
+        build_decoder(encoded).open(str(tmp_path))
+
+
 def test_sound_alone__holds_no_video(encoded, tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:

@@ -13,7 +13,15 @@ from eztorch.datasets.decoders.frame_index import FrameIndex
 from eztorch.datasets.decoders.packets import PacketFile
 
 PLAIN = ["gop12.mp4", "gop1.mp4", "gop250.mp4", "mpeg4.mp4", "hevc.mp4", "whole.mp4", "three.mp4", "one.mp4"]
-ODD = ["open_gop.mp4", "intra_refresh.mp4", "fragmented.mp4", "edit_list.mp4", "rotated.mp4", "irregular.mp4"]
+ODD = [
+    "bt709_full.mp4",
+    "open_gop.mp4",
+    "intra_refresh.mp4",
+    "fragmented.mp4",
+    "edit_list.mp4",
+    "rotated.mp4",
+    "irregular.mp4",
+]
 OTHERS = ["irregular.mkv", "late_start.mkv", "vp9.webm", "gop12.flv", "gop12.ts", "mpeg4.avi"]
 # The container does not say when frames are shown, and the order of decoding is not that of presentation.
 COUNTED = ["mpeg4_b.avi", "h264_b.avi", "gop12.h264", "gop12.mpg"]
@@ -166,6 +174,13 @@ def test_pyav__reads_only_what_a_clip_needs(tmp_path, write_video):
     assert counted.read_bytes < size / 2
     file.close()
     counted.file.close()
+
+
+def test_ten_bits__agree_but_for_the_interpolation_of_chroma(encoded, media, truth):
+    frames = truth("hevc10.mp4").astype(int)
+    with build_decoder(encoded).open(str(media("hevc10.mp4"))) as reader:
+        clip = reader.get_clip(Fraction(0), Fraction(1))
+    assert np.abs(as_frames(clip) - frames).max() <= 3
 
 
 def test_multiple_streams__the_best_is_taken(encoded, tmp_path, draw, decode_all):
