@@ -30,8 +30,8 @@ _CAN_SKIP = {"h264", "mpeg4"}
 class PyAVDecoder:
     """Reads whatever FFmpeg reads, in the exact order and with the exact time stamps of the file.
 
-    Pictures are turned as the file says and converted by FFmpeg with the colour matrix and range that it states. Those
-    of 8-bit videos equal the ones of torchcodec and decord; of 10-bit videos they differ by up to 3 of 255, and by more
+    Pictures are turned as the file says, and converted by FFmpeg with the colour matrix and range that it states. Those
+    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, and by more
     at the edges of saturated colours, where the libraries interpolate chroma in other ways.
 
     Args:
