@@ -31,7 +31,7 @@ class PyAVDecoder:
     """Reads whatever FFmpeg reads, in the exact order and with the exact time stamps of the file.
 
     Pictures are turned as the file says, and converted by FFmpeg with the colour matrix and range that it states. Those
-    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, and by more
+    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, by more
     at the edges of saturated colours, where the libraries interpolate chroma in other ways.
 
     Args:
