@@ -72,3 +72,25 @@ def video_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def frame_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same videos as folders of JPEG frames."""
     return make_tree(tmp_path_factory.mktemp("frames"), as_frames=True)
+
+# Overrides that make the Kinetics-200 recipe a matter of seconds on a CPU; every key of the recipe stays in use.
+TINY = """
+trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
+trainer.max_epochs=2 trainer.log_every_n_steps=1
+datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4 datamodule.decoder_args.decode_float=false
+datamodule.train.global_batch_size=4 datamodule.train.loader.num_workers=0 datamodule.train.loader.pin_memory=false
+datamodule.train.clip_sampler.clip_duration=1
+datamodule.train.transform.transform.target_height=32 datamodule.train.transform.transform.target_width=32
+datamodule.val.loader.num_workers=0 datamodule.val.loader.pin_memory=false datamodule.val.clip_sampler.clip_duration=1
+datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
++model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32
+model.projector.input_dim=32 model.projector.hidden_dims=[16,16] model.projector.output_dim=8
+model.predictor.input_dim=8 model.predictor.hidden_dims=[16] model.predictor.output_dim=8
+model.queue.size=16 model.queue.feature_dim=8 model.optimizer.scheduler.params.warmup_epochs=1
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_pretraining(video_tree: Path) -> list[str]:
+    """Command line of a pretraining of seconds over real videos; dir.root and dir.exp are left to the test."""
+    return ["-cn", "pretrain_r3d18_SCE_kinetics200", f"dir.data={video_tree}", *TINY.split()]

@@ -82,10 +82,13 @@ def prepare_slurm(slurm: SlurmTasks) -> None:
 
 def is_first_process() -> bool:
     """Say whether this process is rank 0, before any process group is up."""
+    if torchrun_tasks() is not None:
+        return int(os.environ["RANK"]) == 0
     slurm = slurm_tasks()
     if slurm is not None:
         return slurm.rank == 0
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    # Lightning starts the other processes of a node with LOCAL_RANK; a person starts those of other nodes by NODE_RANK.
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def package_versions() -> dict[str, str]:

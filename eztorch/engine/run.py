@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
+from eztorch.engine.noise import quieten
 from eztorch.engine.resume import find_checkpoint
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.utils.config import build
@@ -96,6 +97,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         EztorchError: The configuration, the data or the surroundings cannot be used; always before training starts.
     """
     run, needs = choose(_RUNS, task, "task")
+    quieten()
     check_config(config, needs)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)
@@ -103,6 +105,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     if is_first_process():
         run_dir.mkdir(parents=True, exist_ok=True)
         _write_json(run_dir / "environment.json", environment_facts())
+    _set_threads(config.get("num_threads"))
     _seed(config.get("seed"))
     datamodule = build(config["datamodule"])
     model = build(config["model"])
@@ -141,6 +144,17 @@ def compile_networks(model: LightningModule, options: Mapping[str, Any] | bool) 
     for name in _NETWORKS:
         if name in modules:
             modules[name].compile(**({} if options is True else options))
+
+
+def _set_threads(number: Any) -> None:
+    """Set the threads of torch. On a CPU, threads that share cores with the loader's workers wait for each other."""
+    if number is None:
+        return
+    if not isinstance(number, int) or number < 1:
+        raise ConfigError(f"num_threads={number!r}; expected a positive number, or null for torch's own choice.")
+    import torch
+
+    torch.set_num_threads(number)
 
 
 def _seed(spec: Any) -> None:
