@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from torch import nn
 
-from eztorch.utils.config import build
+from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.randomness import run_seed, seed_everything_at
 
@@ -22,6 +23,20 @@ def seed_step(module: LightningModule, batch_idx: int) -> None:
 def is_empty(batch: Mapping[str, Any]) -> bool:
     """Say whether every sample of an evaluation batch failed, so that there is nothing to compute."""
     return batch.get("input") is None
+
+
+def build_transform(spec: Any) -> Any:
+    """Build a batch transform. Its constants follow the model to its device, but have no place in checkpoints.
+
+    Args:
+        spec: Spec of, or a callable that is the transform; None for none.
+    """
+    transform = build(spec)
+    if isinstance(transform, nn.Module):
+        for module in transform.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                module.register_buffer(name, buffer, persistent=False)
+    return transform
 
 
 def apply_transform(transform: Callable[[Any], Any] | None, inputs: Any) -> Any:
@@ -38,16 +53,33 @@ def apply_transform(transform: Callable[[Any], Any] | None, inputs: Any) -> Any:
         return transform(inputs)
 
 
-def steps_per_epoch(trainer: Trainer) -> int:
-    """Return the number of optimizer steps in an epoch, accumulation and `limit_train_batches` counted in.
+def total_steps(trainer: Trainer) -> int:
+    """Return the number of optimizer steps of the run, accumulation and `limit_train_batches` counted in.
 
     Raises:
-        ConfigError: The trainer has no end, so there is no epoch to speak of.
+        ConfigError: The run has no end, so there is nothing that a schedule could end with.
     """
-    total, epochs = trainer.estimated_stepping_batches, trainer.max_epochs
-    if math.isinf(total) or not epochs or epochs < 1:
-        raise ConfigError(f"trainer.max_epochs={epochs} gives a run without an end; schedules need a positive number.")
-    return max(1, int(total) // epochs)
+    total = trainer.estimated_stepping_batches
+    if math.isinf(total) or total < 0:
+        raise ConfigError(
+            f"trainer.max_epochs={trainer.max_epochs} and trainer.max_steps={trainer.max_steps} give a run without an "
+            "end; schedules need one."
+        )
+    return int(total)
+
+
+def steps_per_epoch(trainer: Trainer) -> int:
+    """Return the number of optimizer steps of an epoch, accumulation and `limit_train_batches` counted in.
+
+    Raises:
+        ConfigError: The training loader has no length, so there is no epoch to speak of.
+    """
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()
+    batches = trainer.num_training_batches
+    if math.isinf(batches):
+        raise ConfigError("The training loader has no length; write trainer.limit_train_batches, a number of batches.")
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
 
 
 def configure_optimizer(module: LightningModule, spec: Any) -> Any:
@@ -55,8 +87,17 @@ def configure_optimizer(module: LightningModule, spec: Any) -> Any:
 
     Args:
         module: Its parameters are optimized; it may expose `learnable_params`, `num_layers` and `get_param_layer_id`.
-        spec: Spec of, or a callable `(model, num_steps_per_epoch) -> (optimizer, lr scheduler mapping or None)`.
+        spec: Spec of, or a callable `(model, num_steps_per_epoch) -> (optimizer, lr scheduler mapping or None)`. Specs
+            inside the spec, such as the scheduler's, are left to the factory.
+
+    Raises:
+        ConfigError: It is neither.
     """
     arguments = {"model": module, "num_steps_per_epoch": steps_per_epoch(module.trainer)}
-    optimizer, scheduler = spec(**arguments) if callable(spec) else build(spec, **arguments)
+    if callable(spec):
+        optimizer, scheduler = spec(**arguments)
+    elif is_spec(spec):
+        optimizer, scheduler = build({"_recursive_": False, **spec}, **arguments)
+    else:
+        raise ConfigError(f"model.optimizer={spec!r} must be a mapping with a _target_, an optimizer factory.")
     return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
