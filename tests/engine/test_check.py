@@ -34,7 +34,7 @@ def test_check_config__names_a_missing_section_and_one_without_target():
 def test_check_config__names_a_target_that_does_not_exist():
     config = make_config()
     config["model"]["_target_"] = "torch.nn.Lineer"
-    with pytest.raises(ConfigError, match="has no 'Lineer'. Did you mean 'Linear'"):
+    with pytest.raises(ConfigError, match=r"has no 'Lineer'\. Did you mean 'Linear'"):
         check_config(config, needs=())
 
 

@@ -19,7 +19,9 @@ from eztorch.utils.errors import ConfigError
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*has no use for"),  # the recipe's arguments of the frame decoder
     pytest.mark.filterwarnings("ignore:.*max_epochs=.* is not trainer.max_epochs"),
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used"),  # a callback was taken off
+    pytest.mark.filterwarnings(
+        "ignore:Be aware that when using `ckpt_path`, callbacks used"
+    ),  # a callback was taken off
 ]
 
 # Ends the run after its first epoch, as an interrupt would.

@@ -1,4 +1,4 @@
-"""A real `srun` on a one-node cluster that the test starts. Needs slurm-wlm and munge, and root to run their daemons."""
+"""A real `srun` on a one-node cluster that the test starts. Needs slurm-wlm, munge, and root for their daemons."""
 
 from __future__ import annotations
 

@@ -1,0 +1,143 @@
+"""Every shipped YAML composes, every `_target_` resolves and takes its keys, every experiment runs two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from eztorch.engine.arguments import parse
+from eztorch.engine.compose import Composer
+from eztorch.engine.experiments import experiments_dir, find_recipe
+from eztorch.engine.launch import main
+from eztorch.utils.config import problems
+
+ROOT = Path(__file__).parents[2]
+GROUPS = ROOT / "eztorch" / "configs"
+EXPERIMENTS = sorted(path.stem for path in experiments_dir().glob("*.yaml"))
+GROUP_FILES = sorted(path.relative_to(GROUPS).as_posix() for path in GROUPS.rglob("*.yaml"))
+TASKS = {"demo": "pretrain", "demo_supervised": "supervised", "supervised_r3d18_kinetics200": "supervised"}
+# What makes each experiment a matter of seconds on a CPU.
+SMALL = {
+    "demo": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
+    "demo_supervised": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
+    "supervised_r3d18_kinetics200": """
+        datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4
+        datamodule.train.global_batch_size=4 datamodule.val.global_batch_size=4
+        datamodule.train.transform.transform.transforms.0.min_size=40
+        datamodule.train.transform.transform.transforms.0.max_size=48
+        datamodule.train.transform.transform.transforms.1.size=32
+        datamodule.val.transform.transform.transforms.0.size=32
+        datamodule.val.transform.transform.transforms.1.size=32
+        datamodule.test.clip_sampler.clips_per_video=2
+        datamodule.test.transform.transform.size=32 datamodule.test.transform.dict_transform.size=32
+        trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false
+        +model.model.model.stem_dim_out=4 model.model.head.in_features=32""",
+}
+
+
+def compose(name: str, *overrides: str, task: str = "pretrain"):
+    arguments = parse(["-cn", name, *overrides])
+    composer = Composer(find_recipe(arguments, task), task)
+    return composer, composer.compose(arguments.overrides)
+
+
+def test_experiments__are_found():
+    assert len(EXPERIMENTS) >= 4
+    assert len(GROUP_FILES) >= 25
+    assert (ROOT / "doc/examples/configs").resolve() == ROOT / "configs"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments__compose_and_every_target_takes_its_keys(name, tmp_path):
+    composer, config = compose(name, "dir.data=/data", f"dir.root={tmp_path}")
+    assert list(problems(composer.resolve(config, tmp_path))) == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments__begin_with_their_command(name):
+    header = (experiments_dir() / f"{name}.yaml").read_text().split("defaults:")[0]
+    assert f"-cn {name}" in header
+    assert all(line.startswith("#") or not line for line in header.splitlines())
+
+
+@pytest.mark.parametrize("file", GROUP_FILES)
+def test_groups__are_used_by_an_experiment_or_offered_for_a_choice(file):
+    tree = yaml.safe_load((GROUPS / file).read_text())
+    assert isinstance(tree, dict)
+    targets = [line for line in problems({key: value for key, value in tree.items() if key != "defaults"})]
+    assert [line for line in targets if "unknown key" in line or "cannot be imported" in line] == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lars", "sgd"])
+def test_groups__every_optimizer_composes_with_the_recipe(optimizer, tmp_path):
+    composer, config = compose(
+        "pretrain_r3d18_SCE_kinetics200", f"model/optimizer={optimizer}", "dir.data=/d", f"dir.root={tmp_path}"
+    )
+    resolved = composer.resolve(config, tmp_path)["model"]["optimizer"]
+    assert resolved["name"] == optimizer
+    assert resolved["batch_size"] == 512
+    assert resolved["scheduler"]["params"]["max_epochs"] == 200
+
+
+def leaves(tree, path=()):
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, tree
+
+
+def test_kinetics200_recipe__has_every_key_of_the_guide_with_its_value(tmp_path):
+    guide = OmegaConf.create(yaml.safe_load((Path(__file__).parent / "seed_recipe.yaml").read_text()))
+    guide.dir.data = "/data"
+    del guide["hydra"]
+    expected = OmegaConf.to_container(guide, resolve=True)
+    _, config = compose("pretrain_r3d18_SCE_kinetics200", "dir.data=/data")
+    composed = OmegaConf.to_container(OmegaConf.masked_copy(config, list(expected)), resolve=True)
+    found = dict(leaves(composed))
+    wanted = list(leaves(expected))
+    assert len(wanted) > 120
+    assert {".".join(path): found.get(path, "missing") for path, _ in wanted} == {
+        ".".join(path): value for path, value in wanted
+    }
+    for split in ("val", "test"):
+        assert composed["datamodule"][split]["clip_sampler"]["_target_"].endswith("ConstantClipsPerVideoSampler")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
+def test_experiments__run_two_steps(name, video_tree, tiny_pretraining, tmp_path):
+    if name in SMALL:
+        data = tmp_path / "data" if name.startswith("demo") else video_tree
+        command = ["-cn", name, f"dir.data={data}", *SMALL[name].split()]
+    else:
+        command = tiny_pretraining
+    loaders = [f"datamodule.{split}.loader.num_workers=0" for split in ("train", "val", "test")]
+    limits = [
+        "+trainer.limit_train_batches=2",
+        "trainer.max_epochs=1",
+        "model.optimizer.scheduler.params.warmup_epochs=0",
+    ]
+    task = TASKS.get(name, "pretrain")
+    overrides = [word for word in command if not word.startswith(("trainer.max_epochs", "model.optimizer.scheduler"))]
+    place = [f"dir.root={tmp_path}", "dir.exp=run", "report=false"]
+    assert main(task, [*overrides, *loaders, *limits, *place]) == 0
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*has no use for",
+    "ignore:.*max_epochs=.* is not trainer.max_epochs",
+    "ignore:You defined a `validation_step` but have no `val_dataloader`",
+)
+def test_guide_recipe__runs_as_it_is_written_there(tiny_pretraining, tmp_path):
+    """The guide's own file, which has no validation split and writes every number out."""
+    skipped = ("-cn", "pretrain_r3d18", "datamodule.val", "trainer.log_every_n_steps")
+    overrides = [word for word in tiny_pretraining if not word.startswith(skipped)]
+    overrides += ["+trainer.log_every_n_steps=1", "model.optimizer.batch_size=4", "+report=false"]
+    place = [f"dir.root={tmp_path}", "dir.exp=guide"]
+    assert main("pretrain", ["-cp", str(Path(__file__).parent), "-cn", "seed_recipe", *overrides, *place]) == 0
+    assert (tmp_path / "guide/metrics.json").exists()
