@@ -73,6 +73,7 @@ def frame_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same videos as folders of JPEG frames."""
     return make_tree(tmp_path_factory.mktemp("frames"), as_frames=True)
 
+
 # Overrides that make the Kinetics-200 recipe a matter of seconds on a CPU; every key of the recipe stays in use.
 TINY = """
 trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
@@ -94,3 +95,10 @@ model.queue.size=16 model.queue.feature_dim=8 model.optimizer.scheduler.params.w
 def tiny_pretraining(video_tree: Path) -> list[str]:
     """Command line of a pretraining of seconds over real videos; dir.root and dir.exp are left to the test."""
     return ["-cn", "pretrain_r3d18_SCE_kinetics200", f"dir.data={video_tree}", *TINY.split()]
+
+
+@pytest.fixture(autouse=True)
+def no_seed_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see the seed of a run that another test made in this process."""
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.delenv(name, raising=False)

@@ -139,7 +139,9 @@ def compile_networks(model: LightningModule, options: Mapping[str, Any] | bool) 
     if options is False:
         return
     if options is not True and not isinstance(options, Mapping):
-        raise ConfigError(f"compile={options!r}; expected options of torch.compile, such as {{mode: default}}, or true.")
+        raise ConfigError(
+            f"compile={options!r}; expected options of torch.compile, such as {{mode: default}}, or true."
+        )
     modules = dict(model.named_modules())
     for name in _NETWORKS:
         if name in modules:

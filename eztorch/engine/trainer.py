@@ -56,10 +56,9 @@ def find_placement(trainer: Mapping[str, Any]) -> Placement:
     slurm, torchrun = slurm_tasks(), torchrun_tasks()
     num_nodes = int(trainer.get("num_nodes", 1))
     asked = trainer.get("devices", "auto")
-    if asked in (-1, "-1", "auto"):
-        devices = _all_devices(accelerator, slurm.per_node if slurm else torchrun[0] if torchrun else 1)
-    else:
-        devices = _listed_devices(asked)
+    tasks_per_node = slurm.per_node if slurm else torchrun[0] if torchrun else 1
+    is_all = asked in (-1, "-1", "auto")
+    devices = _all_devices(accelerator, tasks_per_node) if is_all else _listed_devices(asked)
     placement = Placement(accelerator, devices, num_nodes)
     if slurm is not None and slurm.tasks != placement.world_size:
         raise ConfigError(
@@ -71,8 +70,8 @@ def find_placement(trainer: Mapping[str, Any]) -> Placement:
         )
     if torchrun is not None and torchrun[1] != placement.world_size:
         raise ConfigError(
-            f"torchrun started {torchrun[1]} process(es), but trainer.devices={asked} and trainer.num_nodes={num_nodes} "
-            f"stand for {placement.world_size}. Write trainer.devices={torchrun[0]} "
+            f"torchrun started {torchrun[1]} process(es), but trainer.devices={asked} and "
+            f"trainer.num_nodes={num_nodes} stand for {placement.world_size}. Write trainer.devices={torchrun[0]} "
             f"trainer.num_nodes={torchrun[1] // torchrun[0]}."
         )
     if slurm is not None:
@@ -93,7 +92,7 @@ def _accelerator(asked: Any) -> str:
     return str(asked)
 
 
-def _all_devices(accelerator: str, tasks_per_node: int) -> int:
+def _all_devices(accelerator: str, tasks_per_node: int) -> int | list[int]:
     import torch
 
     if accelerator in ("gpu", "cuda"):
