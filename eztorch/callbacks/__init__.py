@@ -2,6 +2,7 @@
 
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 
+from eztorch.callbacks.batch_statistics import BatchStatistics
 from eztorch.callbacks.collapse import CollapseMonitor
 from eztorch.callbacks.csv_logger import MetricsCSV
 from eztorch.callbacks.failures import FailureMonitor
@@ -14,6 +15,7 @@ from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
 
 __all__ = [
+    "BatchStatistics",
     "CollapseMonitor",
     "FailureMonitor",
     "KNNEvaluator",

@@ -10,6 +10,7 @@ from eztorch.utils.config import build, is_spec, locate
 from eztorch.utils.errors import ConfigError
 
 _TRAINING: dict[str, dict[str, Any]] = {
+    "batch_statistics": {"_target_": "eztorch.callbacks.BatchStatistics"},
     "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},
     "scalars": {"_target_": "eztorch.callbacks.ScalarLogger"},
     "throughput": {"_target_": "eztorch.callbacks.ThroughputMonitor"},

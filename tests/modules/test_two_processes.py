@@ -72,3 +72,14 @@ def test_shuffle__of_a_single_process_permutes_its_rows(batch):
     permutation = torch.randperm(6, generator=torch.Generator().manual_seed(5))
     torch.testing.assert_close(shuffled, batch.detach()[permutation], rtol=0, atol=0)
     torch.testing.assert_close(unshuffle(shuffled, restore), batch.detach(), rtol=0, atol=0)
+
+
+def test_average_batch_statistics__gives_both_processes_the_mean_of_theirs(ranks):
+    first, second = (results["own_statistics"] for results in ranks)
+    assert not torch.equal(first["0.running_mean"], second["0.running_mean"])
+    for results in ranks:
+        for name, statistic in results["statistics"].items():
+            if name.endswith("num_batches_tracked"):
+                assert statistic == 1
+            else:
+                torch.testing.assert_close(statistic, (first[name] + second[name]) / 2)

@@ -5,7 +5,14 @@ import sys
 import torch
 import torch.distributed as dist
 
-from eztorch.modules import FeatureQueue, gather_with_gradient, gather_without_gradient, shuffle, unshuffle
+from eztorch.modules import (
+    FeatureQueue,
+    average_batch_statistics,
+    gather_with_gradient,
+    gather_without_gradient,
+    shuffle,
+    unshuffle,
+)
 
 
 def main():
@@ -34,6 +41,12 @@ def main():
     for _ in range(2):
         queue.enqueue(detached)
     results["queue"] = queue.features
+
+    norms = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.ReLU(), torch.nn.BatchNorm1d(3, affine=False))
+    norms(batch[3 * rank : 3 * rank + 3])
+    results["own_statistics"] = {name: x.clone() for name, x in norms.named_buffers()}
+    average_batch_statistics(norms)
+    results["statistics"] = dict(norms.named_buffers())
 
     torch.save(results, f"{sys.argv[1]}/{rank}.pt")
     dist.destroy_process_group()
