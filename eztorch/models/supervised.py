@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -121,11 +120,11 @@ class SupervisedModel(LightningModule):
 
     def _log_evaluation(self, split: str) -> None:
         metric = getattr(self, f"{split}_metric")
-        values = metric.compute()
+        values = {name: float(value) for name, value in metric.compute().items()}
         metric.reset()
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
         if datamodule is not None:
-            values["n_expected"] = torch.tensor(float(getattr(datamodule, f"{split}_num_samples")))
+            values["n_expected"] = float(getattr(datamodule, f"{split}_num_samples"))
         # The values are those of all processes already; their mean, which Lightning asks for, is the same.
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=True)
 

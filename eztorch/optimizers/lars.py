@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from eztorch.utils.errors import ConfigError
 
 # Parameters are updated in buckets of at most so many elements (or of one larger tensor), so that what is computed on
-# the way stays small: 16 MiB in float32, which the allocator hands out again for the next bucket.
-_BUCKET_SIZE = 2**22
+# the way stays small. On a CPU it then stays in the cache; elsewhere more buckets would only mean more launches.
+_CPU_BUCKET_SIZE = 2**20
+_BUCKET_SIZE = 2**24
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -121,7 +122,8 @@ def _buckets(params: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         if p.grad is None:
             continue
         kind = (p.device, p.dtype, p.ndim > 1)
-        if open_buckets[kind] and sizes[kind] + p.numel() > _BUCKET_SIZE:
+        limit = _CPU_BUCKET_SIZE if p.device.type == "cpu" else _BUCKET_SIZE
+        if open_buckets[kind] and sizes[kind] + p.numel() > limit:
             yield open_buckets.pop(kind)
             sizes[kind] = 0
         open_buckets[kind].append(p)

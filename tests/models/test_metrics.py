@@ -1,7 +1,4 @@
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -180,26 +177,16 @@ def test_evaluation_metric__says_what_is_wrong(spec, message):
         evaluation_metric(spec, "model.val_time_augmentation")
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(__file__).with_name("two_evaluating_processes.py")
-    done = subprocess.run([*command, program, folder], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
-
-
 @pytest.mark.parametrize("split", ["interleaved", "uneven", "one_rank_without_samples"])
 @pytest.mark.parametrize("metric", ["mean", "max", "samples"])
-def test_metrics__of_two_processes_are_those_of_one(ranks, views, metric, split):
+def test_metrics__of_two_processes_are_those_of_one(evaluations, views, metric, split):
     one = SampleMean() if metric == "samples" else ViewAverage(reduction=metric)
     expected = measure(one, *views, 4)
-    for results in ranks:
-        assert results[metric, split] == pytest.approx(expected, rel=1e-7)
+    for results in evaluations:
+        assert results["metrics"][metric, split] == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("metric", ["mean", "max", "samples"])
-def test_metrics__of_two_processes_without_samples_say_so(ranks, metric):
-    for results in ranks:
-        assert results[metric, "no_samples"] == {"n_evaluated": 0.0}
+def test_metrics__of_two_processes_without_samples_say_so(evaluations, metric):
+    for results in evaluations:
+        assert results["metrics"][metric, "no_samples"] == {"n_evaluated": 0.0}

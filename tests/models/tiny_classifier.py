@@ -1,6 +1,4 @@
-"""A classifier of seconds over data in memory, for test_supervised.py and the processes that it starts."""
-
-import sys
+"""A classifier of seconds over data in memory, for the tests here and the processes that they start."""
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
@@ -85,9 +83,3 @@ def validate(name: str | None, **options) -> dict[str, float]:
         make_model(val_time_augmentation=augmentation), datamodule=Data(), verbose=False
     )
     return values
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    results = {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")}
-    torch.save(results, f"{sys.argv[1]}/{rank()}.pt")

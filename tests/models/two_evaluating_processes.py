@@ -1,21 +1,20 @@
-"""What each of two processes does for test_metrics.py: metrics of its share of the views; results on disk."""
+"""What each of two processes does for the tests here: evaluate its share of the samples; results on disk."""
 
 import sys
 import warnings
 
 import torch
 import torch.distributed as dist
+from tiny_classifier import validate
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 
 CLASSES, VIDEOS, VIEWS = 7, 11, 5
 
 
-def main():
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    generator = torch.Generator().manual_seed(0)  # the views of test_metrics.py
+def metrics_of_share(rank):
+    """Values by metric and way of sharing the views of test_metrics.py."""
+    generator = torch.Generator().manual_seed(0)
     idx = torch.arange(VIDEOS).repeat_interleave(VIEWS)[torch.randperm(VIDEOS * VIEWS, generator=generator)]
     labels = torch.randint(CLASSES, (VIDEOS,), generator=generator)
     labels[3] = -1
@@ -36,7 +35,17 @@ def main():
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
                 results[key, name] = {measure: value.item() for measure, value in metric.compute().items()}
-    torch.save(results, f"{sys.argv[1]}/{rank}.pt")
+    return results
+
+
+def main():
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    results = {
+        "metrics": metrics_of_share(dist.get_rank()),
+        "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
+    }
+    torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
     dist.destroy_process_group()
 
 
