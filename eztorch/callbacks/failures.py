@@ -161,7 +161,8 @@ class FailureMonitor(Callback):
         expected = sum(_num_samples(loader, limit, trainer.world_size) for loader in loaders)
         evaluated = expected - self._in_evaluation
         self._in_evaluation = 0
-        publish(trainer, {f"{split}/n_evaluated": evaluated, f"{split}/n_expected": expected})
+        if not getattr(pl_module, "counts_evaluated", False):  # a module with metrics says what they are over
+            publish(trainer, {f"{split}/n_evaluated": evaluated, f"{split}/n_expected": expected})
         if evaluated < expected:
             rank_zero_warn(
                 f"{split}: {evaluated} of {expected} samples were evaluated; the others could not be read and are "

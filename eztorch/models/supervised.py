@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class SupervisedModel(LightningModule):
         test_time_augmentation: The same for test.
         label_smoothing: Share of the target that is spread over all classes in training.
     """
+
+    counts_evaluated: ClassVar[bool] = True  # logs n_evaluated itself: `FailureMonitor` need not
 
     def __init__(
         self,

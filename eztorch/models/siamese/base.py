@@ -14,7 +14,15 @@ from torch.nn import functional as F
 from eztorch.models.siamese.checks import check_chain
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
 from eztorch.models.siamese.view_plan import ViewPlan, combine_patches, split_patches
-from eztorch.models.steps import apply_transform, configure_optimizer, is_empty, seed_step, steps_per_epoch
+from eztorch.models.steps import (
+    apply_transform,
+    build_transform,
+    configure_optimizer,
+    is_empty,
+    seed_step,
+    steps_per_epoch,
+    total_steps,
+)
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 
@@ -74,9 +82,9 @@ class SiameseModel(LightningModule, ABC):
         self.optimizer = optimizer
         self.plan = plan
         self.normalize_outputs = normalize_outputs
-        self.train_transform = _build_transform(train_transform)
-        self.val_transform = _build_transform(val_transform)
-        self.test_transform = _build_transform(test_transform)
+        self.train_transform = build_transform(train_transform)
+        self.val_transform = build_transform(val_transform)
+        self.test_transform = build_transform(test_transform)
         # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
         self.total_steps = 1
         self.steps_per_epoch = 1
@@ -177,7 +185,7 @@ class SiameseModel(LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Find out the length of the run."""
-        self.total_steps = int(self.trainer.estimated_stepping_batches)
+        self.total_steps = total_steps(self.trainer)
         self.steps_per_epoch = steps_per_epoch(self.trainer)
 
     def optimizer_step(
@@ -259,13 +267,3 @@ class SiameseModel(LightningModule, ABC):
             return None
         inputs = apply_transform(transform, batch["input"])
         return self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict()
-
-
-def _build_transform(spec: Any) -> Any:
-    """Build a transform. Its constants follow the model to its device, but have no place in checkpoints."""
-    transform = build(spec)
-    if isinstance(transform, nn.Module):
-        for module in transform.modules():
-            for name, buffer in list(module.named_buffers(recurse=False)):
-                module.register_buffer(name, buffer, persistent=False)
-    return transform
