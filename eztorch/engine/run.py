@@ -122,7 +122,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     run(Job(config, run_dir, trainer, model, datamodule))
     metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     if trainer.is_global_zero:
-        _write_json(run_dir / "metrics.json", metrics)
+        metrics = _keep_metrics(run_dir / "metrics.json", metrics)
         if config.get("report", True):
             from eztorch.engine.report import write_job_report
 
@@ -175,6 +175,16 @@ def _seed(spec: Any) -> None:
 def _say(text: str) -> None:
     if is_first_process():
         _log.info(text)
+
+
+def _keep_metrics(path: Path, metrics: dict[str, float]) -> dict[str, float]:
+    """Write the metrics of a job; where it had nothing left to do, keep and return those of the run that ended."""
+    if not metrics and path.exists():
+        _say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
+        kept: dict[str, float] = json.loads(path.read_text())
+        return kept
+    _write_json(path, metrics)
+    return metrics
 
 
 def _write_json(path: Path, content: Any) -> None:

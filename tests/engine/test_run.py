@@ -94,6 +94,15 @@ def test_pretrain__stopped_and_resumed_ends_with_the_weights_of_the_uninterrupte
     assert losses(run_dir) == losses(finished)
 
 
+def test_pretrain__that_has_ended_keeps_what_it_found(finished, tiny_pretraining, caplog):
+    files = ("metrics.json", "metrics.csv", "checkpoints/last.ckpt")
+    before = [(finished / name).read_bytes() for name in files]
+    with caplog.at_level("INFO", logger="eztorch"):
+        pretrain(tiny_pretraining, finished.parent, finished.name)
+    assert "There was nothing left to do" in caplog.text
+    assert [(finished / name).read_bytes() for name in files] == before
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 def test_pretrain__losses_do_not_depend_on_the_number_of_workers(finished, tiny_pretraining, tmp_path, workers):
