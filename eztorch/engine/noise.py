@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 
 class _NoTips(logging.Filter):
@@ -11,8 +12,13 @@ class _NoTips(logging.Filter):
         return "Tip: For seamless" not in record.getMessage()
 
 
+def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> str:
+    return f"{category.__name__}: {message}\n"
+
+
 def quieten() -> None:
-    """Drop Lightning's tips, and warnings that are about the insides of libraries and ask nothing of the user."""
+    """Drop Lightning's tips and warnings about the insides of libraries; print a warning without its line of code."""
+    warnings.formatwarning = _one_line
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_NoTips())
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
