@@ -87,6 +87,7 @@ datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform
 +model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32
 model.projector.input_dim=32 model.projector.hidden_dims=[16,16] model.projector.output_dim=8
 model.predictor.input_dim=8 model.predictor.hidden_dims=[16] model.predictor.output_dim=8
+callbacks.linear_probe.classifier.input_dim=32
 model.queue.size=16 model.queue.feature_dim=8 model.optimizer.scheduler.params.warmup_epochs=1
 """
 
