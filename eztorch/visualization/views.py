@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _GAP, _BLOCK_GAP, _MARGIN, _HEADER = 4, 20, 6, 26  # pixels
-_DPI = 100
+_DPI = 128  # a power of two: a size in pixels survives the way through inches
 _TEXT = "#7f7f86"  # legible on white and on black
 
 
@@ -53,7 +53,7 @@ def save_contact_sheet(views: Tensor | Sequence[Tensor], path: str | Path, **opt
     for number, (view, block) in enumerate(zip(views, blocks, strict=True), start=1):
         title = f"view {number}" if len(views) > 1 else "input"
         position = (left / width, 1 - _HEADER / 2 / height)
-        figure.text(*position, f"{title}: {_describe(view)}", va="center", fontsize=11, color=_TEXT)
+        figure.text(*position, f"{title}: {_describe(view)}", va="center", fontsize=8.5, color=_TEXT)
         left += block.shape[3] + _BLOCK_GAP
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True)

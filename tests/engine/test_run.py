@@ -190,6 +190,7 @@ def test_pretrain__bad_input_ends_before_training_with_a_message(tiny_pretrainin
     assert not (tmp_path / "bad/checkpoints").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python")
 def test_compile_networks__compiles_in_place_and_keeps_names():
     model = SCEModel(trunk=torch.nn.Linear(4, 3), optimizer=None, queue={"size": 4, "feature_dim": 3})
     names = list(model.state_dict())
