@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,24 +41,30 @@ class Job:
     datamodule: LightningDataModule
 
 
-def fit(job: Job) -> None:
+Metrics = dict[str, float]
+
+
+def fit(job: Job) -> Metrics:
     """Train, from a checkpoint when one is asked for or the run directory has one."""
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
     if checkpoint is not None:
         _say(f"Continuing from {checkpoint}.")
     job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+    return _last_metrics(job.trainer)
 
 
-def fit_and_test(job: Job) -> None:
+def fit_and_test(job: Job) -> Metrics:
     """Train, then test the final weights, or those of `test.ckpt_path`, when there is a test split."""
-    fit(job)
+    metrics = fit(job)
     if job.config["datamodule"].get("test"):
         asked = (job.config.get("test") or {}).get("ckpt_path")
         checkpoint = None if asked is None else str(find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
         job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=checkpoint)
+        metrics |= _last_metrics(job.trainer)
+    return metrics
 
 
-def test(job: Job) -> None:
+def test(job: Job) -> Metrics:
     """Test the weights of a checkpoint.
 
     Raises:
@@ -71,17 +78,25 @@ def test(job: Job) -> None:
             "Write ckpt_path=/path/to/file.ckpt."
         )
     _say(f"Testing {checkpoint}.")
-    job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
+    with warnings.catch_warnings():
+        # The callbacks of the training have a state in the checkpoint, which testing has no use for.
+        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
+        job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
+    return _last_metrics(job.trainer)
 
 
-_RUNS: dict[str, tuple[Callable[[Job], None], tuple[str, ...]]] = {
+def _last_metrics(trainer: Trainer) -> Metrics:
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+_RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "pretrain": (fit, ("train",)),
     "supervised": (fit_and_test, ("train",)),
     "test": (test, ("test",)),
 }
 
 
-def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> dict[str, float]:
+def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> Metrics:
     """Run a task.
 
     Args:
@@ -119,8 +134,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    run(Job(config, run_dir, trainer, model, datamodule))
-    metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    metrics = run(Job(config, run_dir, trainer, model, datamodule))
     if trainer.is_global_zero:
         metrics = _keep_metrics(run_dir / "metrics.json", metrics)
         if config.get("report", True):
@@ -177,14 +191,14 @@ def _say(text: str) -> None:
         _log.info(text)
 
 
-def _keep_metrics(path: Path, metrics: dict[str, float]) -> dict[str, float]:
-    """Write the metrics of a job; where it had nothing left to do, keep and return those of the run that ended."""
-    if not metrics and path.exists():
+def _keep_metrics(path: Path, metrics: Metrics) -> Metrics:
+    """Write the metrics of a job over those that an earlier one left in the run directory; return all of them."""
+    if not metrics:
         _say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
-        kept: dict[str, float] = json.loads(path.read_text())
-        return kept
-    _write_json(path, metrics)
-    return metrics
+    earlier: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    merged = dict(sorted({**earlier, **metrics}.items()))
+    _write_json(path, merged)
+    return merged
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -119,13 +120,23 @@ def test_experiments__run_two_steps(name, video_tree, tiny_pretraining, tmp_path
     limits = [
         "+trainer.limit_train_batches=2",
         "trainer.max_epochs=1",
+        "trainer.check_val_every_n_epoch=1",
         "model.optimizer.scheduler.params.warmup_epochs=0",
     ]
     task = TASKS.get(name, "pretrain")
     overrides = [word for word in command if not word.startswith(("trainer.max_epochs", "model.optimizer.scheduler"))]
     place = [f"dir.root={tmp_path}", "dir.exp=run", "report=false"]
     assert main(task, [*overrides, *loaders, *limits, *place]) == 0
-    assert (tmp_path / "run/metrics.json").exists()
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    if task == "supervised":
+        assert {"train/loss", "val/acc_1", "test/acc_1"} <= metrics.keys()
+        assert metrics["test/n_evaluated"] == metrics["test/n_expected"] > 0
+        trained = [word for word in overrides if not word.startswith("trainer.max_epochs")]
+        assert main("test", [*trained, *loaders, *place]) == 0
+        again = json.loads((tmp_path / "run/metrics.json").read_text())
+        assert again == pytest.approx(metrics)
+    else:
+        assert metrics["pretrain/loss"] > 0
 
 
 @pytest.mark.filterwarnings(
