@@ -13,8 +13,11 @@ import pytest
 from eztorch.datasets.decoders import build_decoder
 from eztorch.utils.errors import ConfigError
 
-torchcodec = pytest.importorskip("torchcodec")
-LOADED = torchcodec.ffmpeg_major_version is not None
+pytest.importorskip("torchcodec")
+try:
+    LOADED = build_decoder("torchcodec") is not None
+except ConfigError:  # there is no FFmpeg that it finds
+    LOADED = False
 
 
 @pytest.mark.skipif(LOADED, reason="torchcodec runs in this process, so in the tests that all decoders share")
