@@ -1,4 +1,4 @@
-"""The training paths that need a GPU. Run with `pytest -m gpu`; set FAIL_WITHOUT_CUDA where they must not be skipped."""
+"""Paths that need a GPU: `pytest -m gpu`. Set FAIL_WITHOUT_CUDA where they must not be skipped."""
 
 from __future__ import annotations
 
