@@ -58,7 +58,7 @@ def _splits(config: Mapping[str, Any], needs: tuple[str, ...]) -> Iterator[str]:
 
 def _targets(config: Mapping[str, Any]) -> Iterator[str]:
     # What a constructor is given later on (the model of an optimizer, say) is not in the tree: only extra keys count.
-    yield from problems({key: value for key, value in config.items() if key not in ("dir", "hydra")})
+    yield from problems(config)
 
 
 def _warn_of_schedule_length(config: Mapping[str, Any]) -> None:

@@ -127,7 +127,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     if config.get("compile") is not None:
         compile_networks(model, config["compile"])
     trainer = build(
-        {key: value for key, value in config["trainer"].items() if key not in ("strategy",)},
+        {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir),
         logger=build_loggers(config, run_dir),
