@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from typing_extensions import Unpack, get_args, get_origin
+
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
 
@@ -105,18 +107,39 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterator[str]:
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # some builtins and C functions have no signature
+    accepted = _accepted_keys(target)
+    if accepted is None:
         return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    accepted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for key in keys:
         if key not in accepted and key not in _HYDRA_KEYS:
             close = nearest(str(key), accepted)
             hint = f" Did you mean {close!r}?" if close else f" Accepted: {', '.join(accepted) or 'no keys'}."
             yield f"unknown key {key!r}.{hint}"
+
+
+def _accepted_keys(target: Callable[..., Any]) -> list[str] | None:
+    """Return the keys that a target takes, None where it takes any; `**rest: Unpack[Keys]` takes those of `Keys`."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # some builtins and C functions have no signature
+        return None
+    accepted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    rest = next((p.annotation for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    if rest is None:
+        return accepted
+    function = target.__init__ if inspect.isclass(target) else inspect.unwrap(target)  # type: ignore[misc]
+    if isinstance(rest, str):  # annotations are text where a module says `from __future__ import annotations`
+        rest = _evaluated(rest, getattr(function, "__globals__", {}))
+    if get_origin(rest) is not Unpack:
+        return None
+    return accepted + list(get_args(rest)[0].__annotations__)
+
+
+def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
+    try:
+        return eval(annotation, names)
+    except NameError:  # imported for type checkers alone
+        return None
 
 
 def problems(tree: Any, path: str = "") -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""Keys of a configuration against what a constructor takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from typing_extensions import TypedDict, Unpack
+
+from eztorch.utils.config import build, problems
+from eztorch.utils.errors import ConfigError
+
+
+class Shared(TypedDict, total=False):
+    temperature: float
+
+
+class MoreShared(Shared, total=False):
+    momentum: float
+
+
+class Method:
+    def __init__(self, *, size: int = 1, **shared: Unpack[MoreShared]) -> None:
+        self.size, self.shared = size, shared
+
+
+class Plain:
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+
+
+class Anything:
+    def __init__(self, **keys: Any) -> None:
+        self.keys = keys
+
+
+def spec(name: str, **keys: Any) -> dict[str, Any]:
+    return {"_target_": f"{__name__}.{name}", **keys}
+
+
+def test_unpacked_keys__are_accepted_with_those_of_their_base() -> None:
+    tree = spec("Method", size=2, temperature=0.1, momentum=0.9)
+    assert list(problems(tree)) == []
+    assert build(tree).shared == {"temperature": 0.1, "momentum": 0.9}
+
+
+def test_unknown_key_beside_unpacked_ones__names_the_nearest() -> None:
+    (problem,) = problems(spec("Method", temprature=0.1), "model")
+    assert "unknown key 'temprature'. Did you mean 'temperature'?" in problem
+
+
+def test_keys_of_any_name__are_left_to_the_constructor() -> None:
+    assert list(problems(spec("Anything", whatever=1))) == []
+
+
+def test_unknown_key_when_built__is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'size'"):
+        build(spec("Plain", sise=1))
