@@ -6,9 +6,9 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from typing_extensions import Unpack, get_args, get_origin
+from typing_extensions import Unpack
 
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
