@@ -127,7 +127,7 @@ def _accepted_keys(target: Callable[..., Any]) -> list[str] | None:
     rest = next((p.annotation for p in parameters if p.kind is p.VAR_KEYWORD), None)
     if rest is None:
         return accepted
-    function = target.__init__ if inspect.isclass(target) else inspect.unwrap(target)  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else inspect.unwrap(target)
     if isinstance(rest, str):  # annotations are text where a module says `from __future__ import annotations`
         rest = _evaluated(rest, getattr(function, "__globals__", {}))
     if get_origin(rest) is not Unpack:

@@ -10,9 +10,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Required, TypedDict
 
 from eztorch.models.siamese.checks import check_chain
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
+from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.siamese.view_plan import ViewPlan, combine_patches, split_patches
 from eztorch.models.steps import (
     apply_transform,
@@ -43,36 +45,68 @@ class Features(NamedTuple):
     q: Tensor
 
 
+class SiameseKeys(TypedDict, total=False):
+    """Keys that every siamese method takes; `SiameseModel` says what they mean."""
+
+    trunk: Required[Any]
+    optimizer: Required[Any]
+    projector: Any
+    predictor: Any
+    train_transform: Any
+    val_transform: Any
+    test_transform: Any
+    normalize_outputs: bool
+    num_global_crops: int
+    num_local_crops: int
+    sym: bool
+    mutual_pass: bool
+    num_splits: int
+    num_splits_per_combination: int
+
+
 class SiameseModel(LightningModule, ABC):
     """Networks, transforms, optimizer and the one training step of the siamese methods.
 
-    A method is a final subclass. It owns what it compares the online branch with (target, queue) and its schedules,
-    and says how keys are made, what the loss is and what moves with every optimizer step.
+    A method is a final subclass. It owns its loss, its schedules and what it compares the online branch with: a target
+    that follows by a moving average, with or without a queue (`use_target`), or nothing but the other views.
 
     Args:
         trunk: Module or spec: from an input, shape (B, ...), to features h, shape (B, C).
-        projector: Module or spec, from h to z; None leaves z = h.
-        predictor: Module or spec, from z to q; None leaves q = z.
         optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
-        plan: Views of a batch and which of them are compared.
-        normalize_outputs: Scale the z and q that are compared and returned to length 1; the predictor takes z as it is.
+        projector: Module or spec, from h to the projection z; None leaves z = h.
+        predictor: Module or spec, from z to the prediction q; None leaves q = z. A target has none.
         train_transform: Callable or spec, run on the device on the list of the views of a training batch.
         val_transform: The same for the input of a validation batch.
         test_transform: The same for the input of a test batch.
+        normalize_outputs: Scale the z and q that are compared and returned to length 1; the predictor takes z as it is.
+        num_global_crops: Views that come first in a batch.
+        num_local_crops: Views that follow, queries only.
+        sym: Compare every global view as key with all others; False: view 0 alone is the key of all others.
+        mutual_pass: Encode the views of the same shape as one batch.
+        num_splits: Cut global query views into this number of patches along height and width; 0 for whole views.
+        num_splits_per_combination: Patches whose features are averaged to make a query.
+
+    Raises:
+        ConfigError: A value is out of its range, or the networks do not fit together.
     """
 
     def __init__(
         self,
         *,
         trunk: Any,
-        projector: Any,
-        predictor: Any,
         optimizer: Any,
-        plan: ViewPlan,
-        normalize_outputs: bool,
-        train_transform: Any,
-        val_transform: Any,
-        test_transform: Any,
+        projector: Any = None,
+        predictor: Any = None,
+        train_transform: Any = None,
+        val_transform: Any = None,
+        test_transform: Any = None,
+        normalize_outputs: bool = True,
+        num_global_crops: int = 2,
+        num_local_crops: int = 0,
+        sym: bool = False,
+        mutual_pass: bool = False,
+        num_splits: int = 0,
+        num_splits_per_combination: int = 2,
     ) -> None:
         super().__init__()
         self.trunk: nn.Module = build(trunk)
@@ -80,35 +114,71 @@ class SiameseModel(LightningModule, ABC):
         self.predictor: nn.Module | None = build(predictor)
         check_chain(self.trunk, self.projector, self.predictor)
         self.optimizer = optimizer
-        self.plan = plan
+        self.plan = ViewPlan(
+            num_global_crops, num_local_crops, sym, mutual_pass, num_splits, num_splits_per_combination
+        )
         self.normalize_outputs = normalize_outputs
         self.train_transform = build_transform(train_transform)
         self.val_transform = build_transform(val_transform)
         self.test_transform = build_transform(test_transform)
+        self.branch: TargetBranch | None = None
         # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
         self.total_steps = 1
         self.steps_per_epoch = 1
 
-    @abstractmethod
-    def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return what the queries of a step are compared with, by index of the view, each of shape (B, D)."""
+    def use_target(self, branch: TargetBranch) -> None:
+        """Compare the queries with the keys of a target, and register it and its queue.
+
+        Args:
+            branch: Made from the trunk and the projector of this model.
+        """
+        self.branch, self.target, self.queue = branch, branch.target, branch.queue
 
     @abstractmethod
-    def compute_loss(self, queries: Mapping[int, Features], keys: Mapping[int, Tensor]) -> tuple[Tensor, Scalars]:
+    def compute_loss(
+        self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]
+    ) -> tuple[Tensor, Scalars]:
         """Return the loss of a step, shape (), and the other scalars to log, without a prefix.
 
         Args:
             queries: Features of the query views by index of the view, see `encode_queries`.
-            keys: What `encode_keys` returned.
+            keys: Normalised projections of the key views by the target, each of shape (B, D); empty without a target.
+            batch: The batch, for a method that needs more of it than its views.
         """
 
-    @abstractmethod
+    def momentum_at(self, step: int) -> float:
+        """Return the momentum of the moving average at an optimizer step.
+
+        Raises:
+            ConfigError: The method has no target.
+        """
+        if self.branch is None:
+            raise ConfigError(f"{type(self).__name__} has no moving average, so there is no momentum.")
+        return self.branch.momentum_at(step, self.total_steps, self.steps_per_epoch)
+
+    def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Encode the key views with the target, if there is one; keys wait for the optimizer step to enter the queue.
+
+        Args:
+            views: All views of the batch, each of shape (B, ...).
+
+        Returns:
+            Keys by index of the view, each of shape (B, D), detached.
+        """
+        if self.branch is None:
+            return {}
+        keys = {view: self.normalized(z) for view, z in self.branch.encode(views, self.plan).items()}
+        self.branch.remember([keys[view] for view in self.plan.key_views])
+        return keys
+
     def after_optimizer_step(self, step: int) -> None:
-        """Move what moves once per optimizer step besides the parameters.
+        """Move what moves once per optimizer step besides the parameters: the target and its queue.
 
         Args:
             step: Number of optimizer steps before the one that was just made.
         """
+        if self.branch is not None:
+            self.branch.follow(self.trunk, self.projector, self.momentum_at(step))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the prediction of a batch of views: predictor(projector(trunk(x))), as far as they exist.
@@ -167,7 +237,9 @@ class SiameseModel(LightningModule, ABC):
         views = self.plan.check(apply_transform(self.train_transform, batch["input"]))
         keys = self.encode_keys(views)
         queries = self.encode_queries(views)
-        loss, scalars = self.compute_loss(queries, keys)
+        loss, scalars = self.compute_loss(queries, keys, batch)
+        if self.branch is not None:
+            scalars = {**scalars, "momentum_value": self.momentum_at(self.global_step)}
         named = {f"pretrain/{name}": value for name, value in {"loss": loss.detach(), **scalars}.items()}
         first = queries[self.plan.query_views[0]]
         features = {
@@ -182,6 +254,16 @@ class SiameseModel(LightningModule, ABC):
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
         """Return the features h, z, q of a batch (of its first view, when it has several); None for an empty batch."""
         return self._evaluation_step(batch, self.test_transform)
+
+    def setup(self, stage: str) -> None:
+        """Prepare the target for the number of processes of the run."""
+        if stage == "fit" and self.branch is not None:
+            self.branch.prepare(self.trainer.world_size)
+
+    def on_train_start(self) -> None:
+        """Begin without keys of an earlier fit."""
+        if self.branch is not None:
+            self.branch.start()
 
     def on_fit_start(self) -> None:
         """Find out the length of the run."""

@@ -5,20 +5,20 @@ Papers: https://arxiv.org/abs/2111.14585 (images), https://arxiv.org/abs/2212.11
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, final
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from eztorch.losses import sce_chance_level, sce_loss
-from eztorch.models.siamese import keys as keys_of
-from eztorch.models.siamese.base import Features, Scalars, SiameseModel
+from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, not_negative, share
-from eztorch.models.siamese.view_plan import ViewPlan
-from eztorch.modules import MomentumTarget, gather_without_gradient
-from eztorch.schedulers.schedules import RAMPS, constant, momentum_at, warmed_up
+from eztorch.models.siamese.target_branch import TargetBranch
+from eztorch.modules import gather_without_gradient
+from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
 from eztorch.utils.distributed import rank
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -33,20 +33,6 @@ class SCEModel(SiameseModel):
     (`eztorch.losses.sce_loss`). Momentum, target temperature and coefficient are functions of the optimizer step.
 
     Args:
-        trunk: Module or spec: from an input, shape (B, ...), to features h, shape (B, C).
-        projector: Module or spec, from h to the projection z; None leaves z = h.
-        predictor: Module or spec, from z to the prediction q; None leaves q = z. The target has none.
-        optimizer: Spec of an optimizer factory.
-        train_transform: Callable or spec, run on the device on the list of the views of a training batch.
-        val_transform: The same for the input of a validation batch.
-        test_transform: The same for the input of a test batch.
-        normalize_outputs: Scale z and q to length 1 before they are compared.
-        num_global_crops: Views that come first in a batch.
-        num_local_crops: Views that follow, queries only.
-        sym: Compare every global view as key with all others; False: view 0 alone is the key of all others.
-        mutual_pass: Encode the views of the same shape as one batch.
-        num_splits: Cut global query views into this number of patches along height and width; 0 for whole views.
-        num_splits_per_combination: Patches whose features are averaged to make a query.
         initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
         scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
         shuffle_bn: Batch statistics of the target are those of parts of a batch: of shuffled batches of the processes
@@ -66,6 +52,7 @@ class SCEModel(SiameseModel):
         warmup_scheduler_coeff: Its form: `constant`, `linear` or `cosine`.
         scheduler_coeff: Form of the way from `coeff` to `final_scheduler_coeff`, reached at the last step; None stays.
         final_scheduler_coeff: See `scheduler_coeff`.
+        **shared: Keys of every siamese method, see `SiameseModel`.
 
     Raises:
         ConfigError: A value is out of its range, a name is not known, or there are no negatives.
@@ -74,20 +61,6 @@ class SCEModel(SiameseModel):
     def __init__(
         self,
         *,
-        trunk: Any,
-        optimizer: Any,
-        projector: Any = None,
-        predictor: Any = None,
-        train_transform: Any = None,
-        val_transform: Any = None,
-        test_transform: Any = None,
-        normalize_outputs: bool = True,
-        num_global_crops: int = 2,
-        num_local_crops: int = 0,
-        sym: bool = False,
-        mutual_pass: bool = False,
-        num_splits: int = 0,
-        num_splits_per_combination: int = 2,
         initial_momentum: float = 0.999,
         scheduler_momentum: str = "constant",
         shuffle_bn: bool = True,
@@ -106,33 +79,29 @@ class SCEModel(SiameseModel):
         warmup_scheduler_coeff: str = "linear",
         scheduler_coeff: str | None = None,
         final_scheduler_coeff: float = 0.0,
+        **shared: Unpack[SiameseKeys],
     ) -> None:
-        super().__init__(
-            trunk=trunk,
-            projector=projector,
-            predictor=predictor,
-            optimizer=optimizer,
-            plan=ViewPlan(num_global_crops, num_local_crops, sym, mutual_pass, num_splits, num_splits_per_combination),
-            normalize_outputs=normalize_outputs,
-            train_transform=train_transform,
-            val_transform=val_transform,
-            test_transform=test_transform,
+        super().__init__(**shared)
+        self.use_target(
+            TargetBranch(
+                self.trunk,
+                self.projector,
+                initial_momentum=initial_momentum,
+                scheduler_momentum=scheduler_momentum,
+                queue=queue,
+                shuffle_bn=shuffle_bn,
+                num_devices=num_devices,
+                simulate_n_devices=simulate_n_devices,
+            )
         )
-        self.target = MomentumTarget(self.trunk, self.projector)
-        self.queue = keys_of.make_queue(queue, self.trunk if self.projector is None else self.projector)
         self.use_keys = use_keys
         if self.queue is None and not use_keys:
             raise ConfigError(
                 "SCE needs negatives; write model.queue.size and model.queue.feature_dim, or use_keys=true."
             )
-        self.shuffle_bn, self.num_devices, self.simulate_n_devices = shuffle_bn, num_devices, simulate_n_devices
-        self._splits = 1
-        self._pending = keys_of.PendingKeys()
         self._batch_negatives = 0
 
         self.temp = above_zero("temp", temp)
-        self._momentum = partial(momentum_at, scheduler_momentum, share("initial_momentum", initial_momentum))
-        self._momentum(0, 1, 1)  # an unknown name is an error now, not after the first step
         self._temp_m = partial(
             warmed_up,
             start=above_zero("start_warmup_temp_m", start_warmup_temp_m),
@@ -158,33 +127,9 @@ class SCEModel(SiameseModel):
         negatives = self._batch_negatives + (0 if self.queue is None else self.queue.size)
         return sce_chance_level(negatives) if negatives else None
 
-    def setup(self, stage: str) -> None:
-        """Prepare the target for the number of processes of the run."""
-        if stage == "fit":
-            self._splits = keys_of.prepare_target(
-                self.target,
-                world_size=self.trainer.world_size,
-                shuffle_bn=self.shuffle_bn,
-                num_devices=self.num_devices,
-                simulate_n_devices=self.simulate_n_devices,
-            )
-
-    def on_train_start(self) -> None:
-        """Check what the strategy made of the target, and begin without keys of an earlier fit."""
-        keys_of.check_not_synchronized(self.target, shuffle_bn=self.shuffle_bn)
-        self._pending.clear()
-
-    def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Encode the key views with the target; the keys wait for the optimizer step to enter the queue."""
-        passes = self.plan.passes(views, self.plan.key_views)
-        encoded = keys_of.encode(self.target, views, passes, shuffle_bn=self.shuffle_bn, splits=self._splits)
-        keys = {view: self.normalized(z) for view, z in encoded.items()}
-        if self.queue is not None:
-            keys_of.check_feature_dim(self.queue, keys[0].shape[1])
-            self._pending.add([keys[view] for view in self.plan.key_views])
-        return keys
-
-    def compute_loss(self, queries: Mapping[int, Features], keys: Mapping[int, Tensor]) -> tuple[Tensor, Scalars]:
+    def compute_loss(
+        self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]
+    ) -> tuple[Tensor, Scalars]:
         """Average the SCE loss over the pairs of views."""
         temp_m, coeff = self.temp_m_at(self.global_step), self.coeff_at(self.global_step)
         batch_keys: dict[int, Tensor] = {}
@@ -198,19 +143,7 @@ class SCEModel(SiameseModel):
             key, others = keys[key_view], batch_keys.get(key_view)
             pair = [compare(q, key, keys=others, keys_offset=rank() * len(key)) for q in queries[query_view].q]
             losses.append(torch.stack(pair).mean())
-        momentum = self.momentum_at(self.global_step)
-        scalars: Scalars = {"temp": self.temp, "temp_m": temp_m, "coeff": coeff, "momentum_value": momentum}
-        return torch.stack(losses).mean(), scalars
-
-    def after_optimizer_step(self, step: int) -> None:
-        """Move the target towards the online branch and put the keys of the step into the queue."""
-        self.target.update(self.trunk, self.projector, self.momentum_at(step))
-        if self.queue is not None:
-            self.queue.enqueue(self._pending.take())
-
-    def momentum_at(self, step: int) -> float:
-        """Return the momentum of the moving average at an optimizer step."""
-        return self._momentum(step, self.total_steps, self.steps_per_epoch)
+        return torch.stack(losses).mean(), {"temp": self.temp, "temp_m": temp_m, "coeff": coeff}
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the target's relations at an optimizer step."""
