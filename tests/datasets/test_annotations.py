@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import pickle
 
+import numpy as np
 import pytest
+import torch
 
 from eztorch.datasets import LabeledVideo, LabeledVideoPaths
 from eztorch.utils.errors import DataError
@@ -159,3 +161,42 @@ def test_folder__with_more_classes_than_there_are_is_an_error(video_tree):
     assert len(read(video_tree / "train", num_classes=200)) == 8
     with pytest.raises(DataError, match=r"there are 2 class folders, more than the 1 classes"):
         read(video_tree / "train", num_classes=1)
+
+
+def test_target__is_what_a_sample_says_of_the_classes():
+    videos = LabeledVideoPaths(
+        [LabeledVideo("a", 2, targets={"verb": 2, "noun": 7}), LabeledVideo("b", 0, targets={"verb": 0, "noun": 1})]
+    )
+    assert videos.target(0) == {"label": 2, "verb": 2, "noun": 7}
+    assert videos[1] == LabeledVideo("b", 0, targets={"verb": 0, "noun": 1})
+    assert videos.labels.tolist() == [2, 0]
+    assert videos.labels.dtype == np.int64
+
+
+def test_target__of_several_labels_is_a_vector_and_they_have_no_single_class():
+    videos = LabeledVideoPaths([LabeledVideo("a", (0.0, 1.0, 0.5)), LabeledVideo("b", (1.0, 0.0, 0.0))])
+    label = videos.target(0)["label"]
+    assert (label.dtype, label.tolist()) == (torch.float32, [0.0, 1.0, 0.5])
+    label.zero_()
+    assert videos[0].label == (0.0, 1.0, 0.5)
+    with pytest.raises(DataError, match="several labels each"):
+        _ = videos.labels
+    with pytest.raises(DataError, match="one label and some several"):
+        LabeledVideoPaths([LabeledVideo("a", (0.0, 1.0)), LabeledVideo("b", 1)])
+    with pytest.raises(DataError, match="different numbers of classes"):
+        LabeledVideoPaths([LabeledVideo("a", (0.0, 1.0)), LabeledVideo("b", (1.0,))])
+
+
+def test_targets__that_differ_are_an_error():
+    with pytest.raises(DataError, match=r"different targets: \(\) and \('verb',\)"):
+        LabeledVideoPaths([LabeledVideo("a", 0, targets={"verb": 2}), LabeledVideo("b", 1)])
+
+
+def test_subset__is_a_view_in_the_order_asked_and_can_be_taken_again():
+    videos = LabeledVideoPaths([LabeledVideo(f"{i}.mp4", i) for i in range(6)], path_prefix="/d", classes="abcdef")
+    part = videos.subset([5, 0, 3]).subset(np.array([2, 0]))
+    assert [video.label for video in part] == [3, 5]
+    assert (part.full_path(0), part.target(1), part.labels.tolist()) == ("/d/3.mp4", {"label": 5}, [3, 5])
+    assert (len(part), len(videos), part.classes) == (2, 6, videos.classes)
+    assert np.shares_memory(part._paths, videos._paths)
+    assert len(pickle.loads(pickle.dumps(part))) == 2
