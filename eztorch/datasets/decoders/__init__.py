@@ -9,7 +9,7 @@ from eztorch.datasets.decoders.frame_filters import (
     build_frame_filter,
 )
 from eztorch.datasets.decoders.pyav import PyAVDecoder
-from eztorch.datasets.decoders.reader import Clip, Decoder, VideoDecodeError, VideoReader
+from eztorch.datasets.decoders.reader import Clip, Decoder, Segment, VideoDecodeError, VideoReader
 from eztorch.datasets.decoders.registry import build_decoder
 from eztorch.datasets.decoders.torchcodec import TorchCodecDecoder
 
@@ -21,6 +21,7 @@ __all__ = [
     "FrameFilter",
     "PyAVDecoder",
     "RandomSubsample",
+    "Segment",
     "TorchCodecDecoder",
     "UniformSubsample",
     "VideoDecodeError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eztorch.datasets.decoders.frame_filters import FrameFilter, build_frame_filter
-from eztorch.datasets.decoders.reader import Clip, VideoDecodeError
+from eztorch.datasets.decoders.reader import Clip, FrameNumbers, Segment, VideoDecodeError
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 
@@ -44,8 +44,69 @@ class Timeline(ABC):
         """
 
     @abstractmethod
+    def begin(self, index: int) -> Fraction:
+        """Return exactly when a frame begins, in seconds from the first of the video."""
+
+    @abstractmethod
     def seconds(self, indices: Numbers) -> NDArray[np.float64]:
-        """Return when frames begin, counted from the first of the video."""
+        """Return when frames begin, in seconds from the first of the video."""
+
+
+def frames_of_span(timeline: Timeline, start: Fraction, end: Fraction) -> tuple[int, int]:
+    """Return the first frame that begins in [start, end) and the one behind the last, or what is shown at `start`."""
+    first, stop = timeline.rank(start), timeline.rank(end)
+    if first >= stop:
+        first = max(timeline.rank(start, inclusive=True) - 1, 0)
+        stop = first + 1
+    return first, stop
+
+
+class SegmentTimeline(Timeline):
+    """The frames of a part of a video, as if there were no others.
+
+    Args:
+        whole: The timeline of the video.
+        segment: The part.
+
+    Raises:
+        UnreadableError: The segment is empty or lies outside of the video.
+    """
+
+    def __init__(self, whole: Timeline, segment: Segment) -> None:
+        start, end, unit = segment
+        length = whole.num_frames if unit == "frames" else whole.duration
+        if not 0 <= start < min(end, length):
+            raise UnreadableError(
+                f"the segment from {_number(start)} to {_number(end)} {unit} lies outside of the video, "
+                f"which has {_number(length)} {unit}"
+            )
+        if unit == "frames":
+            self.first, stop = int(start), int(min(end, length))
+        else:
+            self.first, stop = frames_of_span(whole, Fraction(start), Fraction(end))
+        self._whole = whole
+        self._start = whole.begin(self.first)
+        self.fps = whole.fps
+        self.num_frames = stop - self.first
+        self.duration = (whole.duration if stop == whole.num_frames else whole.begin(stop)) - self._start
+
+    def rank(self, seconds: Fraction, *, inclusive: bool = False) -> int:
+        """Count the frames that begin before a time; see `Timeline.rank`."""
+        if seconds >= self.duration:
+            return self.num_frames
+        return max(self._whole.rank(self._start + seconds, inclusive=inclusive) - self.first, 0)
+
+    def begin(self, index: int) -> Fraction:
+        """Return exactly when a frame begins."""
+        return self._whole.begin(self.first + index) - self._start
+
+    def seconds(self, indices: Numbers) -> NDArray[np.float64]:
+        """Return when frames begin."""
+        return self._whole.seconds(self.first + indices) - float(self._start)
+
+
+def _number(value: Fraction | int) -> str:
+    return f"{float(value):g}" if isinstance(value, Fraction) else str(value)
 
 
 class FrameSource(ABC):
@@ -147,15 +208,32 @@ class ClipReader:
         timeline: When the frames are shown.
         source: Where the frames come from.
         options: What is made of them.
+        segment: The part of the video to which the reader is confined.
+
+    Raises:
+        VideoDecodeError: The segment lies outside of the video.
     """
 
     def __init__(
-        self, path: str, decoder: str, *, timeline: Timeline, source: FrameSource, options: ClipOptions
+        self,
+        path: str,
+        decoder: str,
+        *,
+        timeline: Timeline,
+        source: FrameSource,
+        options: ClipOptions,
+        segment: Segment | None = None,
     ) -> None:
-        self._timeline = timeline
         self._source = source
         self._options = options
         self._blame = functools.partial(blame, path, decoder, *source.failures)
+        self._timeline, self._first = timeline, 0  # the frame of the video that is number 0 of the segment
+        if segment is not None:
+            with self._blame(), ExitStack() as on_error:
+                on_error.callback(source.close)
+                part = SegmentTimeline(timeline, segment)
+                self._timeline, self._first = part, part.first
+                on_error.pop_all()
 
     @property
     def duration(self) -> Fraction:
@@ -176,21 +254,16 @@ class ClipReader:
         self, spans: Sequence[tuple[Fraction, Fraction]], generator: torch.Generator | None = None
     ) -> list[Clip]:
         """Decode several spans in one pass; see `VideoReader.get_clips`."""
-        if not spans:
-            return []
-        choices = [self._choose(start, end, generator) for start, end in spans]
-        needed = sorted({index for choice in choices for index in choice.needed})
-        with self._blame():
-            frames = dict(zip(needed, self._source.read(needed), strict=True))
-            if len({frame.shape for frame in frames.values()}) > 1:
-                raise UnreadableError("its frames are not all of the same size")
-        if self._options.transform is not None:
-            frames = {index: self._options.transform(frame) for index, frame in frames.items()}
-        return [self._assemble(choice, frames) for choice in choices]
+        return self._decode([self._choose_span(start, end, generator) for start, end in spans])
 
     def get_clip(self, start: Fraction, end: Fraction, generator: torch.Generator | None = None) -> Clip:
         """Decode one span; see `VideoReader.get_clips`."""
         return self.get_clips([(start, end)], generator)[0]
+
+    def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
+        """Decode frames that were chosen by their numbers; see `VideoReader.get_frames`."""
+        chosen = [_checked_selection(selection, self._timeline.num_frames) for selection in selections]
+        return self._decode([self._choose(indices, generator) for indices in chosen])
 
     def close(self) -> None:
         """Let go of the file."""
@@ -204,20 +277,32 @@ class ClipReader:
     ) -> None:
         self.close()
 
-    def _choose(self, start: Fraction, end: Fraction, generator: torch.Generator | None) -> _Choice:
+    def _choose_span(self, start: Fraction, end: Fraction, generator: torch.Generator | None) -> _Choice:
         with self._blame():
-            first, stop = self._timeline.rank(start), self._timeline.rank(end)
-            if first >= stop:  # nothing begins in the span: the frame that is shown at its start
-                first = max(self._timeline.rank(start, inclusive=True) - 1, 0)
-                stop = first + 1
+            first, stop = frames_of_span(self._timeline, start, end)
         indices = np.arange(first, stop, dtype=np.int64)
         if self._options.frame_filter is not None:
-            indices = indices[_checked(self._options.frame_filter(stop - first, generator), stop - first)]
+            indices = indices[_checked_positions(self._options.frame_filter(stop - first, generator), stop - first)]
+        return self._choose(indices, generator)
+
+    def _choose(self, indices: Numbers, generator: torch.Generator | None) -> _Choice:
         probability = self._options.time_difference_prob
         drawn = probability > 0 and torch.rand((), generator=generator).item() < probability
         pairs = difference_pairs(indices, self._timeline.num_frames) if drawn else None
         with self._blame():
             return _Choice(indices, self._timeline.seconds(indices), pairs)
+
+    def _decode(self, choices: Sequence[_Choice]) -> list[Clip]:
+        if not choices:
+            return []
+        needed = sorted({index for choice in choices for index in choice.needed})
+        with self._blame():
+            frames = dict(zip(needed, self._source.read([self._first + index for index in needed]), strict=True))
+            if len({frame.shape for frame in frames.values()}) > 1:
+                raise UnreadableError("its frames are not all of the same size")
+        if self._options.transform is not None:
+            frames = {index: self._options.transform(frame) for index, frame in frames.items()}
+        return [self._assemble(choice, frames) for choice in choices]
 
     def _assemble(self, choice: _Choice, frames: Mapping[int, Tensor]) -> Clip:
         def stack(indices: Numbers) -> Tensor:
@@ -250,7 +335,7 @@ class _Choice:
         return [int(index) for index in (self.indices if self.pairs is None else np.concatenate(self.pairs))]
 
 
-def _checked(positions: Tensor, num_frames: int) -> Numbers:
+def _checked_positions(positions: Tensor, num_frames: int) -> Numbers:
     """Return the answer of a frame filter, after a look at it: filters may be the user's own."""
     kept = torch.as_tensor(positions)
     if kept.dtype != torch.int64 or kept.dim() != 1 or len(kept) == 0:
@@ -258,6 +343,15 @@ def _checked(positions: Tensor, num_frames: int) -> Numbers:
     if int(kept.min()) < 0 or int(kept.max()) >= num_frames:
         raise ValueError(f"The frame filter chose {kept.tolist()} among {num_frames} frames.")
     return kept.numpy()
+
+
+def _checked_selection(selection: FrameNumbers, num_frames: int) -> Numbers:
+    indices = np.asarray(selection)
+    if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(f"A selection of frames must be a sequence of whole numbers, not {selection!r}.")
+    if indices.min() < 0 or indices.max() >= num_frames:
+        raise ValueError(f"The selection {indices.tolist()} has numbers outside of a video of {num_frames} frames.")
+    return indices.astype(np.int64)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource
 from eztorch.datasets.decoders.frame_index import FrameIndex
 from eztorch.datasets.decoders.packets import PacketFile
 from eztorch.datasets.decoders.pyav import checked_threads
+from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import ConfigError
 
 # Containers in which decord finds the frames that are asked for; in streams without an index it lands elsewhere.
@@ -47,7 +48,7 @@ class DecordDecoder:
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
         """Open a video; see `Decoder.open`."""
         with blame(path, "decord", av.error.FFmpegError), ExitStack() as on_error:
             file = PacketFile(path)
@@ -55,7 +56,7 @@ class DecordDecoder:
             index = FrameIndex(file)
             source = _DecordSource(path, file, index, self._num_threads)
             on_error.pop_all()
-        return ClipReader(path, "decord", timeline=index, source=source, options=self._options)
+        return ClipReader(path, "decord", timeline=index, source=source, options=self._options, segment=segment)
 
 
 class _DecordSource(FrameSource):

@@ -30,6 +30,7 @@ from eztorch.datasets.decoders.clips import (
     blame,
     brief,
 )
+from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import ConfigError
 
 In = TypeVar("In")
@@ -71,7 +72,7 @@ class FrameDecoder:
         self._first_index = first_index
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
         """Open a folder; see `Decoder.open`."""
         with blame(path, "frame"):
             if not os.path.isdir(path):
@@ -81,7 +82,7 @@ class FrameDecoder:
             if timeline.num_frames < 1:
                 raise UnreadableError(f"the folder holds no frame; the first would be {names.of(0)}")
         source = _PictureSource(names, self._threads)
-        return ClipReader(path, "frame", timeline=timeline, source=source, options=self._options)
+        return ClipReader(path, "frame", timeline=timeline, source=source, options=self._options, segment=segment)
 
 
 class RegularTimeline(Timeline):
@@ -101,6 +102,10 @@ class RegularTimeline(Timeline):
         position = Fraction(seconds) * self.fps
         before = position.__floor__() + 1 if inclusive else position.__ceil__()
         return min(max(before, 0), self.num_frames)
+
+    def begin(self, index: int) -> Fraction:
+        """Return exactly when a frame begins."""
+        return index / self.fps
 
     def seconds(self, indices: Numbers) -> NDArray[np.float64]:
         """Return when frames begin."""

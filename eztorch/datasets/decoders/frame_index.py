@@ -64,6 +64,10 @@ class FrameIndex(Timeline):
         stamp = self._table.start + (ticks.__floor__() + 1 if inclusive else ticks.__ceil__())
         return self._ask(lambda table: _rank(table, stamp))
 
+    def begin(self, index: int) -> Fraction:
+        """Return exactly when a frame begins, counted from the first of the video."""
+        return int(self.stamps([index])[0] - self._table.start) * self._time_base
+
     def seconds(self, indices: Numbers) -> NDArray[np.float64]:
         """Return when frames begin, counted from the first of the video."""
         since_start = self.stamps(indices) - self._table.start

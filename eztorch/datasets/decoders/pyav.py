@@ -18,6 +18,7 @@ from torch import Tensor
 from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource, UnreadableError, blame
 from eztorch.datasets.decoders.frame_index import FrameIndex, Run
 from eztorch.datasets.decoders.packets import PacketFile
+from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ class PyAVDecoder:
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
         """Open a video; see `Decoder.open`."""
         with blame(path, "pyav", *_PyAVSource.failures), ExitStack() as on_error:
             file = PacketFile(path, num_threads=self._num_threads)
             on_error.callback(file.close)
             index = FrameIndex(file)
             on_error.pop_all()
-        return ClipReader(path, "pyav", timeline=index, source=_PyAVSource(file, index), options=self._options)
+        return ClipReader(
+            path, "pyav", timeline=index, source=_PyAVSource(file, index), options=self._options, segment=segment
+        )
 
 
 def checked_threads(num_threads: int) -> int:

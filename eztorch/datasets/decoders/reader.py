@@ -6,12 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eztorch.utils.errors import EztorchError
+
+FrameNumbers: TypeAlias = "Sequence[int] | NDArray[np.int64]"
+
+
+class Segment(NamedTuple):
+    """The part of a video that a line of the annotations is about.
+
+    Attributes:
+        start: Where it begins.
+        end: Where it ends, itself outside. Behind the end of the video it means that end.
+        unit: `frames`, numbers from 0 in the order of presentation, or `seconds` from the first frame of the video.
+    """
+
+    start: Fraction | int
+    end: Fraction | int
+    unit: Literal["frames", "seconds"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +57,7 @@ class Clip:
 
 
 class VideoReader(Protocol):
-    """An open video.
+    """An open video, or a segment of one, which is then the whole video to all that follows.
 
     A span (start, end) stands for the frames that begin in [start, end), in seconds from the first frame of the
     video. A span in which no frame begins stands for the one frame that is shown at `start`.
@@ -73,6 +91,19 @@ class VideoReader(Protocol):
     def get_clip(self, start: Fraction, end: Fraction, generator: torch.Generator | None = None) -> Clip:
         """Decode one span; see `get_clips`."""
 
+    def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
+        """Decode frames that were chosen by their numbers, all of them in one pass. The frame filter does not apply.
+
+        Args:
+            selections: The frame numbers of each clip, from 0 in the order of presentation, in any order; they may
+                repeat.
+            generator: Source of what the time difference draws, clip by clip.
+
+        Raises:
+            ValueError: A selection is empty, or has a number that is no frame of the video.
+            VideoDecodeError: A frame that is needed cannot be read.
+        """
+
     def close(self) -> None:
         """Let go of the file."""
 
@@ -86,16 +117,17 @@ class VideoReader(Protocol):
 class Decoder(Protocol):
     """Opens videos; holds no state between them, and pickles."""
 
-    def open(self, path: str, num_frames: int | None = None) -> VideoReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a video.
 
         Args:
             path: The file, or the folder of frames.
             num_frames: The number of frames, where the annotations know it. A folder of frames is then not counted;
-                an encoded file knows better itself.
+                an encoded file knows better itself. It is that of the whole video, also when a segment is given.
+            segment: The part to which the reader is confined; times and frame numbers count from its first frame.
 
         Raises:
-            VideoDecodeError: The path is not a video that this decoder reads.
+            VideoDecodeError: The path is not a video that this decoder reads, or the segment lies outside of it.
         """
 
 

@@ -15,6 +15,7 @@ from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource
 from eztorch.datasets.decoders.frame_index import FrameIndex
 from eztorch.datasets.decoders.packets import PacketFile
 from eztorch.datasets.decoders.pyav import checked_threads
+from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import ConfigError
 
 
@@ -36,7 +37,7 @@ class TorchCodecDecoder:
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
         """Open a video; see `Decoder.open`."""
         with blame(path, "torchcodec", *_TorchCodecSource.failures), ExitStack() as on_error:
             file = PacketFile(path)
@@ -44,7 +45,7 @@ class TorchCodecDecoder:
             index = FrameIndex(file)
             source = _TorchCodecSource(path, file, index, self._num_threads)
             on_error.pop_all()
-        return ClipReader(path, "torchcodec", timeline=index, source=source, options=self._options)
+        return ClipReader(path, "torchcodec", timeline=index, source=source, options=self._options, segment=segment)
 
 
 def _check_installation() -> None:

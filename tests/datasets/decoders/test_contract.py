@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eztorch.datasets.decoders import Clip, VideoDecodeError, VideoReader, build_decoder
+from eztorch.datasets.decoders import Clip, Segment, VideoDecodeError, VideoReader, build_decoder
 
 UNIFORM = {"frame_filter": {"subsample_type": "uniform", "num_samples": 8}}
 RANDOM = {"frame_filter": {"subsample_type": "random", "num_samples": 8}}
@@ -221,3 +221,100 @@ def test_error__pickles_so_that_it_can_leave_a_worker(name):
     error = pickle.loads(pickle.dumps(VideoDecodeError("a.mp4", name, "it is cut off")))
     assert (error.path, error.decoder, error.reason) == ("a.mp4", name, "it is cut off")
     assert str(error) == f"a.mp4: decoder {name!r} cannot read this video: it is cut off"
+
+
+def test_frames__are_those_of_the_numbers_in_the_order_asked(name, video, frames):
+    selections = [np.array([5, 3, 3, 59]), np.array([0]), [58, 3, 20]]
+    with open_video(name, video, **UNIFORM) as reader:  # the frame filter is for spans
+        clips = reader.get_frames(selections)
+    for clip, selection in zip(clips, selections, strict=True):
+        assert clip.indices.tolist() == list(selection)
+        assert clip.indices.dtype == torch.int64
+        assert clip.pts.tolist() == [i / 30 for i in selection]
+        assert np.array_equal(as_frames(clip), frames[list(selection)])
+
+
+def test_frames__of_a_row_equal_the_clip_of_their_span(name, video):
+    args = {"time_difference_prob": 0.5, "decode_float": True}
+    with open_video(name, video, **args) as reader:
+        spans = [(Fraction(first, 30), Fraction(first + 9, 30)) for first in range(0, 50, 5)]
+        clips = reader.get_clips(spans, seeded())
+        same = reader.get_frames([np.arange(first, first + 9) for first in range(0, 50, 5)], seeded())
+    assert len({clip.time_difference for clip in clips}) == 2
+    for one, other in zip(clips, same, strict=True):
+        assert one.time_difference == other.time_difference
+        assert one.video.dtype == other.video.dtype == torch.float32
+        assert torch.equal(one.video, other.video)
+        assert torch.equal(one.pts, other.pts)
+
+
+def test_frames__of_no_selections_are_none(name, video):
+    with open_video(name, video) as reader:
+        assert reader.get_frames([]) == []
+
+
+@pytest.mark.parametrize("selection", [[60], [0, -1], [], [0.5], [[0, 1]]])
+def test_frames__outside_of_the_video_are_an_error(name, video, selection):
+    with open_video(name, video) as reader, pytest.raises(ValueError, match="selection"):
+        reader.get_frames([[0], selection])
+
+
+SEGMENTS = [
+    pytest.param(Segment(13, 43, "frames"), 13, 43, id="frames"),
+    pytest.param(Segment(0, 60, "frames"), 0, 60, id="all frames"),
+    pytest.param(Segment(50, 90, "frames"), 50, 60, id="an end behind the video"),
+    pytest.param(Segment(59, 60, "frames"), 59, 60, id="one frame"),
+    pytest.param(Segment(Fraction(13, 30), Fraction(43, 30), "seconds"), 13, 43, id="seconds, bounds on frames"),
+    pytest.param(
+        Segment(Fraction(127, 300), Fraction(43, 30), "seconds"), 13, 43, id="seconds, a start between frames"
+    ),
+    pytest.param(Segment(Fraction(1), Fraction(9), "seconds"), 30, 60, id="seconds, an end behind the video"),
+    pytest.param(Segment(Fraction(101, 300), Fraction(102, 300), "seconds"), 10, 11, id="shorter than a frame"),
+]
+
+
+@pytest.mark.parametrize(("segment", "first", "stop"), SEGMENTS)
+def test_segment__is_as_if_the_video_were_only_that_part(name, video, frames, segment, first, stop):
+    length = stop - first
+    with build_decoder(name).open(video, segment=segment) as reader:
+        assert (reader.duration, reader.fps, reader.num_frames) == (Fraction(length, 30), Fraction(30), length)
+        whole = reader.get_clip(Fraction(0), reader.duration)
+        behind = reader.get_clip(reader.duration, reader.duration + 9)
+        before, around = reader.get_clips([(Fraction(-1), Fraction(-1, 2)), (Fraction(-1), Fraction(9))])
+        (last,) = reader.get_frames([[length - 1, 0]])
+        with pytest.raises(ValueError, match="selection"):
+            reader.get_frames([[length]])
+    assert whole.indices.tolist() == around.indices.tolist() == list(range(length))
+    assert whole.pts.tolist() == pytest.approx([i / 30 for i in range(length)], abs=1e-12)
+    assert np.array_equal(as_frames(whole), frames[first:stop])
+    assert behind.indices.tolist() == [length - 1]
+    assert before.indices.tolist() == [0]
+    assert np.array_equal(as_frames(last), frames[[stop - 1, first]])
+
+
+def test_segment__ends_the_time_difference_too(name, video, frames):
+    decoder = build_decoder(name, {"time_difference_prob": 1.0, "decode_float": True})
+    with decoder.open(video, segment=Segment(10, 20, "frames")) as reader:
+        clip = reader.get_clip(Fraction(0), Fraction(1))
+    np.testing.assert_allclose(clip.video[0], np.stack([difference(frames[10:20], i) for i in range(10)]), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        (Segment(60, 70, "frames"), "from 60 to 70 frames lies outside of the video, which has 60 frames"),
+        (Segment(-1, 9, "frames"), "from -1 to 9 frames lies outside"),
+        (Segment(9, 9, "frames"), "from 9 to 9 frames lies outside"),
+        (Segment(Fraction(5, 2), Fraction(3), "seconds"), "from 2.5 to 3 seconds .* which has 2 seconds"),
+    ],
+)
+def test_segment__outside_of_the_video_says_both(name, video, segment, reason):
+    with pytest.raises(VideoDecodeError, match=reason) as caught:
+        build_decoder(name).open(video, segment=segment)
+    assert caught.value.path == video
+
+
+def test_segment__of_a_video_whose_number_of_frames_is_known(name, video, frames):
+    with build_decoder(name).open(video, 60, segment=Segment(20, 30, "frames")) as reader:
+        assert reader.num_frames == 10
+        assert np.array_equal(as_frames(reader.get_clip(Fraction(0), Fraction(9))), frames[20:30])
