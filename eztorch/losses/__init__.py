@@ -1,5 +1,7 @@
 """Losses as pure functions. Nothing here knows Lightning."""
 
+from eztorch.losses.moco_loss import moco_loss
+from eztorch.losses.ressl_loss import ressl_loss
 from eztorch.losses.sce_loss import sce_chance_level, sce_loss
 
-__all__ = ["sce_chance_level", "sce_loss"]
+__all__ = ["moco_loss", "ressl_loss", "sce_chance_level", "sce_loss"]

@@ -6,14 +6,10 @@ Papers: https://arxiv.org/abs/2111.14585 (images), https://arxiv.org/abs/2212.11
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from eztorch.utils.errors import ConfigError
+from eztorch.losses.relations import relational_cross_entropy
 
 
 def sce_loss(
@@ -38,8 +34,8 @@ def sce_loss(
         loss = - mean over i of the sum over k of w_ik log p_ik
 
     Negatives are the rows of `queue`, and of `keys` all but the query's own. The loss is computed in float32 or finer,
-    under autocast too, without copies of the queue. Its gradient, which goes to `query` alone, is computed with it: the
-    queue may be written before the backward pass.
+    under autocast too, without copies of the queue; see `eztorch.losses.relations` for how. The gradient goes to
+    `query` alone, and the queue may be written before the backward pass.
 
     Args:
         query: Normalised features of the online branch, shape (B, D).
@@ -58,17 +54,14 @@ def sce_loss(
         ConfigError: A temperature or the coefficient is out of range, or there are no negatives.
         ValueError: The shapes do not fit.
 
+    >>> import torch
     >>> query, key, queue = torch.eye(3)[:1], torch.eye(3)[:1], torch.eye(3)[1:]
     >>> sce_loss(query, key, temp=1.0, temp_m=1.0, coeff=1.0, queue=queue)  # log(1 + 2 exp(-1))
     tensor(0.5514)
     """
-    _check_scalars(temp, temp_m, coeff)
-    _check_shapes(query, key, queue, keys, keys_offset)
-    dtype = torch.promote_types(query.dtype, torch.float32)
-    others = [None if x is None else x.detach().to(dtype) for x in (key, keys, queue)]
-    with torch.autocast(query.device.type, enabled=False):
-        losses: Tensor = _SCE.apply(query.to(dtype), *others, keys_offset, temp, temp_m, coeff)
-        return losses.mean()
+    return relational_cross_entropy(
+        query, key, temp=temp, temp_m=temp_m, coeff=coeff, queue=queue, keys=keys, keys_offset=keys_offset
+    )
 
 
 def sce_chance_level(num_negatives: int) -> float:
@@ -83,81 +76,3 @@ def sce_chance_level(num_negatives: int) -> float:
     10.397
     """
     return math.log1p(num_negatives)
-
-
-class _SCE(torch.autograd.Function):
-    """Losses of the queries, shape (B,), with the gradient computed on the way.
-
-    The targets of a query sum to 1, so its loss is log z - sum of w * logits, where z is the normaliser of p, and the
-    gradient with respect to the logits is p - w. Negatives come in parts (the batch, the queue) that are never joined.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        keys: Tensor | None,
-        queue: Tensor | None,
-        keys_offset: int,
-        temp: float,
-        temp_m: float,
-        coeff: float,
-    ) -> Tensor:
-        parts = [x for x in (keys, queue) if x is not None]
-        positive = (query * key).sum(dim=1, keepdim=True).div_(temp)
-        logits = [(query @ part.T).div_(temp) for part in parts]
-        relations = [(key @ part.T).div_(temp_m) for part in parts]
-        if keys is not None:
-            for similarities in (logits[0], relations[0]):  # a query's own key is its positive, not a negative
-                similarities.diagonal(keys_offset).fill_(torch.finfo(query.dtype).min)
-
-        _softmax_(relations)  # they are s now
-        losses = -coeff * positive[:, 0]
-        for s, logit in zip(relations, logits, strict=True):
-            losses.sub_(torch.einsum("bk,bk->b", s, logit), alpha=1 - coeff)
-        losses += _softmax_([positive, *logits])  # they are p now
-        gradient = (positive - coeff) * key
-        for part, p, s in zip(parts, logits, relations, strict=True):
-            gradient.addmm_(p.sub_(s, alpha=1 - coeff), part)
-        ctx.save_for_backward(gradient.div_(temp))
-        return losses
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return outer[0][:, None] * gradient, *[None] * 7
-
-
-def _softmax_(parts: Sequence[Tensor]) -> Tensor:
-    """Take the softmax over the columns of all parts (B, n) together, in place; return its log normaliser (B,)."""
-    top = torch.cat([part.amax(dim=1, keepdim=True) for part in parts], dim=1).amax(dim=1, keepdim=True)
-    total = torch.cat([part.sub_(top).exp_().sum(dim=1, keepdim=True) for part in parts], dim=1).sum(1, keepdim=True)
-    for part in parts:
-        part.div_(total)
-    return (top + total.log())[:, 0]
-
-
-def _check_scalars(temp: float, temp_m: float, coeff: float) -> None:
-    for name, value in (("temp", temp), ("temp_m", temp_m)):
-        if not value > 0:
-            raise ConfigError(f"{name}={value}: a temperature is above 0.")
-    if not 0 <= coeff <= 1:
-        raise ConfigError(f"coeff={coeff}; expected a value from 0 to 1.")
-
-
-def _check_shapes(query: Tensor, key: Tensor, queue: Tensor | None, keys: Tensor | None, keys_offset: int) -> None:
-    shapes = {"query": query, "key": key, "queue": queue, "keys": keys}
-    told = ", ".join(f"{name} {tuple(x.shape)}" for name, x in shapes.items() if x is not None)
-    if query.shape != key.shape or any(x is not None and x.shape[1:] != query.shape[1:] for x in (queue, keys)):
-        raise ValueError(f"query and key are (B, D), queue (K, D), keys (N, D); got {told}.")
-    if keys is not None and not 0 <= keys_offset <= len(keys) - len(key):
-        raise ValueError(
-            f"keys_offset={keys_offset}: rows {keys_offset} to {keys_offset + len(key)} are not all in {told}."
-        )
-    if (0 if queue is None else len(queue)) + (0 if keys is None else len(keys) - 1) < 1:
-        raise ConfigError(
-            "SCE needs negatives: set queue.size and queue.feature_dim, or use_keys=true with more than one sample; "
-            f"got {told}."
-        )
