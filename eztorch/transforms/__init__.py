@@ -1,6 +1,6 @@
-"""Transforms, of samples on the CPU and of batches on their device; those of clips are in `video`."""
+"""Transforms of samples and lists; those of single clips are in `video`, those of whole batches in `batch`."""
 
-from eztorch.transforms import video
+from eztorch.transforms import batch, video
 from eztorch.transforms.on_dict import (
     ApplySameTransformInputKeyOnList,
     ApplySameTransformToKeyOnList,
@@ -59,5 +59,6 @@ __all__ = [
     "RemoveAudioKey",
     "RemoveInputKey",
     "RemoveKey",
+    "batch",
     "video",
 ]

@@ -47,7 +47,7 @@ class ApplyTransformsOnList(nn.Module):
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         super().__init__()
-        self.transforms = nn.ModuleList(_as_module(transform) for transform in transforms)
+        self.transforms = nn.ModuleList(as_module(transform) for transform in transforms)
 
     def forward(self, values: Sequence[Any]) -> list[Any]:
         """Return the transformed elements."""
@@ -91,7 +91,8 @@ class _Call(nn.Module):
         return repr(self.transform)
 
 
-def _as_module(transform: Transform) -> nn.Module:
+def as_module(transform: Transform) -> nn.Module:
+    """Return a transform as a module, so that its tensors follow the model to its device."""
     return transform if isinstance(transform, nn.Module) else _Call(transform)
 
 

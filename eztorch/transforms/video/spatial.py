@@ -23,7 +23,9 @@ from eztorch.utils.names import choose
 _INTERPOLATIONS = {"bicubic": False, "bilinear": False, "nearest": None}
 
 
-def resize(clip: Tensor, height: int, width: int, interpolation: str = "bilinear") -> Tensor:
+def resize(
+    clip: Tensor, height: int, width: int, interpolation: str = "bilinear", *, antialias: bool = False
+) -> Tensor:
     """Scale the frames of a clip.
 
     Args:
@@ -31,6 +33,7 @@ def resize(clip: Tensor, height: int, width: int, interpolation: str = "bilinear
         height: New height.
         width: New width.
         interpolation: `nearest`, `bilinear` or `bicubic`.
+        antialias: Whether to filter before scaling down, as PIL does; nearest never does.
 
     Returns:
         Clip, shape (C, T, height, width), of the same type.
@@ -42,11 +45,16 @@ def resize(clip: Tensor, height: int, width: int, interpolation: str = "bilinear
     if tuple(_checked(clip).shape[-2:]) == (height, width):
         return clip
     frames, is_bytes = clip.transpose(0, 1), clip.dtype == torch.uint8
-    if is_bytes and interpolation == "bicubic":  # torch's kernel for bytes is another cubic than the one for floats
+    antialias = antialias and interpolation != "nearest"
+    if (
+        is_bytes and interpolation == "bicubic" and not antialias
+    ):  # torch's kernel for bytes is another cubic than the one for floats
         frames = frames.float()
     elif is_bytes:  # the kernels for bytes are made for frames with their channels last
         frames = frames.contiguous(memory_format=torch.channels_last)
-    scaled = interpolate(frames, size=(height, width), mode=interpolation, align_corners=align_corners)
+    scaled = interpolate(
+        frames, size=(height, width), mode=interpolation, align_corners=align_corners, antialias=antialias
+    )
     if is_bytes and scaled.dtype != torch.uint8:
         scaled = scaled.round_().clamp_(0, 255).to(torch.uint8)
     return scaled.transpose(0, 1)
@@ -179,8 +187,8 @@ class RandomResizedCrop(nn.Module):
             )
         self.target_height = target_height
         self.target_width = target_width
-        self.scale = _range(scale, "scale", highest=1)
-        self.aspect_ratio = None if aspect_ratio is None else _range(aspect_ratio, "aspect_ratio")
+        self.scale = positive_range(scale, "scale", highest=1)
+        self.aspect_ratio = None if aspect_ratio is None else positive_range(aspect_ratio, "aspect_ratio")
         self.shift = shift
         self.log_uniform_ratio = log_uniform_ratio
         self.interpolation = interpolation
@@ -294,7 +302,17 @@ def _checked(clip: Tensor) -> Tensor:
     return clip
 
 
-def _range(value: Sequence[float], key: str, highest: float = math.inf) -> tuple[float, float]:
+def positive_range(value: Sequence[float], key: str, highest: float = math.inf) -> tuple[float, float]:
+    """Return the two ends of a range.
+
+    Args:
+        value: Lowest and highest value.
+        key: The configuration key that the range came from, for the message.
+        highest: What the highest value must not exceed.
+
+    Raises:
+        ConfigError: Not two positive, rising numbers.
+    """
     low, high = value if len(value) == 2 else (0, 0)
     if not 0 < low <= high <= highest:
         bound = "" if highest == math.inf else f", at most {highest}"
