@@ -1,0 +1,121 @@
+"""Reading a sample at an address, and what is done about one that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.loader_samplers import SampleAddress
+from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.names import nearest
+from eztorch.utils.randomness import generator, run_seed
+
+Sample = dict[str, Any]
+Item = Sample | list[Sample] | SampleFailure
+
+ON_ERROR = ("skip", "raise", "count_as_wrong")
+# Samples in a row that may be unreadable before the last error is raised.
+MAX_MISSES = 10
+# Stream of random numbers of the stand-ins; at one address the transform has the address itself and clips have 1.
+_STAND_IN = 2
+
+
+class ReadError(EztorchError):
+    """A sample, or a part of it that is needed, cannot be read.
+
+    Attributes:
+        path: The file or folder.
+        decoder: Name of what should have read it.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, decoder: str, reason: str) -> None:
+        super().__init__(path, decoder, reason)  # what pickle gives back to the constructor
+        self.path = path
+        self.decoder = decoder
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.decoder} cannot read it: {self.reason}"
+
+
+def check_on_error(value: str) -> str:
+    """Return `value` if it says what is to happen when a sample cannot be read.
+
+    Raises:
+        ConfigError: It is not one of `ON_ERROR`.
+    """
+    if value not in ON_ERROR:
+        close = nearest(str(value), ON_ERROR)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise ConfigError(f"on_error={value!r}; expected one of {', '.join(map(repr, ON_ERROR))}.{hint}")
+    return value
+
+
+def split_address(address: SampleAddress | int) -> tuple[int, int]:
+    """Return epoch and index of an address; an index alone means epoch 0.
+
+    >>> split_address(SampleAddress(3, 7)), split_address(7)
+    ((3, 7), (0, 7))
+    """
+    return (address.epoch, address.index) if isinstance(address, SampleAddress) else (0, int(address))
+
+
+def stand_in(length: int, epoch: int, index: int, misses: int) -> int:
+    """Draw the sample that stands in for one that cannot be read.
+
+    Args:
+        length: How many samples there are to draw from.
+        epoch: Epoch of the address that was asked for.
+        index: Its index.
+        misses: How many could not be read at this address so far, at least 1.
+    """
+    draws = generator(run_seed(), epoch, index, misses, _STAND_IN)
+    return int(torch.randint(length, (), generator=draws))
+
+
+def read_item(
+    read: Callable[[int, tuple[int, ...]], list[Sample]],
+    address: SampleAddress | int,
+    length: int,
+    *,
+    training: bool,
+    on_error: str,
+    error_type: type[Exception] = ReadError,
+) -> Item:
+    """Read the item of an address, or do what `on_error` says where that is impossible.
+
+    `raise` raises the error. The others give the failure itself in evaluation, where nothing ever stands in for a
+    sample; in training they give another sample, drawn by the address, with the failures in its `failures`.
+
+    Args:
+        read: From an index and the address that seeds what is drawn to the samples of an item.
+        address: What was asked for.
+        length: Number of items.
+        training: Whether another sample may stand in.
+        on_error: One of `ON_ERROR`.
+        error_type: What `read` raises for a sample that cannot be read; it has `path`, `decoder` and `reason`.
+
+    Raises:
+        ReadError: Or the `error_type`: `on_error` is `raise`, or `MAX_MISSES` samples in a row cannot be read.
+    """
+    epoch, index = split_address(address)
+    failures: list[SampleFailure] = []
+    while True:
+        chosen = stand_in(length, epoch, index, len(failures)) if failures else index
+        try:
+            samples = read(chosen, (run_seed(), epoch, index, len(failures)))
+        except error_type as error:
+            facts: Any = error
+            failures.append(SampleFailure(chosen, facts.path, facts.decoder, facts.reason, epoch))
+            if on_error == "raise" or len(failures) == MAX_MISSES:
+                raise
+            if not training:
+                return failures[0]
+        else:
+            if failures:
+                samples[0] = {**samples[0], "failures": failures}
+            return samples[0] if len(samples) == 1 else samples
