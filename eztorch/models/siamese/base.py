@@ -146,6 +146,19 @@ class SiameseModel(LightningModule, ABC):
             batch: The batch, for a method that needs more of it than its views.
         """
 
+    def mean_over_pairs(self, queries: Mapping[int, Features], loss: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Average a loss over the pairs of views, and over the combinations of patches of a query view.
+
+        Args:
+            queries: Features of the query views.
+            loss: From predictions q, shape (B, D), and the index of the key view that they are compared with.
+        """
+        losses = [
+            torch.stack([loss(q, key_view) for q in queries[query_view].q]).mean()
+            for key_view, query_view in self.plan.pairs
+        ]
+        return torch.stack(losses).mean()
+
     def momentum_at(self, step: int) -> float:
         """Return the momentum of the moving average at an optimizer step.
 

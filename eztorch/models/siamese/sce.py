@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, final
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -17,10 +16,7 @@ from eztorch.losses import sce_chance_level, sce_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, not_negative, share
 from eztorch.models.siamese.target_branch import TargetBranch
-from eztorch.modules import gather_without_gradient
 from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
-from eztorch.utils.distributed import rank
-from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
 
@@ -58,6 +54,8 @@ class SCEModel(SiameseModel):
         ConfigError: A value is out of its range, a name is not known, or there are no negatives.
     """
 
+    branch: TargetBranch
+
     def __init__(
         self,
         *,
@@ -82,25 +80,19 @@ class SCEModel(SiameseModel):
         **shared: Unpack[SiameseKeys],
     ) -> None:
         super().__init__(**shared)
-        self.use_target(
-            TargetBranch(
-                self.trunk,
-                self.projector,
-                initial_momentum=initial_momentum,
-                scheduler_momentum=scheduler_momentum,
-                queue=queue,
-                shuffle_bn=shuffle_bn,
-                num_devices=num_devices,
-                simulate_n_devices=simulate_n_devices,
-            )
+        branch = TargetBranch(
+            self.trunk,
+            self.projector,
+            initial_momentum=initial_momentum,
+            scheduler_momentum=scheduler_momentum,
+            queue=queue,
+            use_keys=use_keys,
+            shuffle_bn=shuffle_bn,
+            num_devices=num_devices,
+            simulate_n_devices=simulate_n_devices,
         )
-        self.use_keys = use_keys
-        if self.queue is None and not use_keys:
-            raise ConfigError(
-                "SCE needs negatives; write model.queue.size and model.queue.feature_dim, or use_keys=true."
-            )
-        self._batch_negatives = 0
-
+        branch.require_negatives()
+        self.use_target(branch)
         self.temp = above_zero("temp", temp)
         self._temp_m = partial(
             warmed_up,
@@ -124,26 +116,17 @@ class SCEModel(SiameseModel):
     @property
     def chance_level(self) -> float | None:
         """Loss of features that tell nothing; None without a queue until the first batch, the source of negatives."""
-        negatives = self._batch_negatives + (0 if self.queue is None else self.queue.size)
-        return sce_chance_level(negatives) if negatives else None
+        return sce_chance_level(self.branch.num_negatives) if self.branch.num_negatives else None
 
     def compute_loss(
         self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]
     ) -> tuple[Tensor, Scalars]:
         """Average the SCE loss over the pairs of views."""
         temp_m, coeff = self.temp_m_at(self.global_step), self.coeff_at(self.global_step)
-        batch_keys: dict[int, Tensor] = {}
-        if self.use_keys:
-            batch_keys = {view: gather_without_gradient(key) for view, key in keys.items()}
-            self._batch_negatives = len(batch_keys[0]) - 1
-        queue = None if self.queue is None else self.queue.features
-        compare = partial(sce_loss, temp=self.temp, temp_m=temp_m, coeff=coeff, queue=queue)
-        losses = []
-        for key_view, query_view in self.plan.pairs:
-            key, others = keys[key_view], batch_keys.get(key_view)
-            pair = [compare(q, key, keys=others, keys_offset=rank() * len(key)) for q in queries[query_view].q]
-            losses.append(torch.stack(pair).mean())
-        return torch.stack(losses).mean(), {"temp": self.temp, "temp_m": temp_m, "coeff": coeff}
+        negatives = self.branch.negatives(keys)
+        compare = partial(sce_loss, temp=self.temp, temp_m=temp_m, coeff=coeff)
+        loss = self.mean_over_pairs(queries, lambda q, view: compare(q, keys[view], **negatives[view]))
+        return loss, {"temp": self.temp, "temp_m": temp_m, "coeff": coeff}
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the target's relations at an optimizer step."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from eztorch.models.siamese import keys as keys_of
 from eztorch.models.siamese.checks import share
 from eztorch.models.siamese.view_plan import ViewPlan
-from eztorch.modules import FeatureQueue, MomentumTarget
+from eztorch.modules import FeatureQueue, MomentumTarget, gather_without_gradient
 from eztorch.schedulers.schedules import momentum_at
+from eztorch.utils.distributed import rank
+from eztorch.utils.errors import ConfigError
 
 
 class TargetBranch:
@@ -26,6 +29,7 @@ class TargetBranch:
         initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
         scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
         queue: `size` and `feature_dim` of the memory of earlier keys; None for none.
+        use_keys: The keys of the other samples of the batch, of all processes, are negatives too.
         shuffle_bn: Batch statistics of the target are those of parts of a batch, see `keys.prepare_target`.
         num_devices: Number of processes that is expected; -1 takes any.
         simulate_n_devices: Number of parts of a batch on one device.
@@ -33,6 +37,7 @@ class TargetBranch:
     Attributes:
         target: The target networks.
         queue: The queue, or None.
+        num_negatives: How many negatives a query has; without a queue 0 until the first batch, which is their source.
 
     Raises:
         ConfigError: A value is out of its range, or the queue does not fit the keys.
@@ -46,17 +51,31 @@ class TargetBranch:
         initial_momentum: float,
         scheduler_momentum: str,
         queue: Mapping[str, int] | None = None,
+        use_keys: bool = False,
         shuffle_bn: bool = False,
         num_devices: int = -1,
         simulate_n_devices: int = 8,
     ) -> None:
         self.target = MomentumTarget(trunk, projector)
         self.queue: FeatureQueue | None = keys_of.make_queue(queue, trunk if projector is None else projector)
+        self.use_keys = use_keys
+        self.num_negatives = 0 if self.queue is None else self.queue.size
         self.shuffle_bn, self.num_devices, self.simulate_n_devices = shuffle_bn, num_devices, simulate_n_devices
         self.momentum_at = partial(momentum_at, scheduler_momentum, share("initial_momentum", initial_momentum))
         self.momentum_at(0, 1, 1)  # an unknown name is an error now, not after the first step
         self._splits = 1
         self._pending = keys_of.PendingKeys()
+
+    def require_negatives(self) -> None:
+        """Refuse a method that compares with negatives and has none.
+
+        Raises:
+            ConfigError: There is neither a queue nor `use_keys`.
+        """
+        if self.queue is None and not self.use_keys:
+            raise ConfigError(
+                "There are no negatives; write model.queue.size and model.queue.feature_dim, or use_keys=true."
+            )
 
     def prepare(self, world_size: int) -> None:
         """Prepare the target for the number of processes of a fit."""
@@ -95,6 +114,22 @@ class TargetBranch:
         if self.queue is not None:
             keys_of.check_feature_dim(self.queue, keys[0].shape[1])
             self._pending.add(keys)
+
+    def negatives(self, keys: Mapping[int, Tensor]) -> dict[int, dict[str, Any]]:
+        """Return what a loss takes as negatives, by key view: `queue`, `keys` and `keys_offset`.
+
+        Args:
+            keys: Keys of this process by index of the view, each of shape (B, D).
+        """
+        queue = None if self.queue is None else self.queue.features
+        if not self.use_keys:
+            return {view: {"queue": queue} for view in keys}
+        found = {}
+        for view, key in keys.items():
+            everyone = gather_without_gradient(key)
+            found[view] = {"queue": queue, "keys": everyone, "keys_offset": rank() * len(key)}
+            self.num_negatives = len(everyone) - 1 + (0 if queue is None else len(queue))
+        return found
 
     def follow(self, trunk: nn.Module, projector: nn.Module | None, momentum: float) -> None:
         """Move the target towards the online branch and put the keys of the optimizer step into the queue."""

@@ -1,4 +1,4 @@
-"""One rank of the two-process tests: fits SCE in several settings through Lightning's DDP and saves what came out.
+"""One rank of the two-process tests: fits every method through Lightning's DDP and saves what came out.
 
 Started as `python ranks.py <folder>` once a rank, with RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set;
 imported by the test for the run in one process.
@@ -15,26 +15,31 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from eztorch.models.siamese import SCEModel
+sys.path.insert(0, str(Path(__file__).parent))
+from methods import METHODS, make
 
 GLOBAL_BATCH, STEPS = 8, 5
-# The queue is written round more than once, and never in whole batches.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "symmetric": {"sym": True, "use_keys": True, "queue": {"size": 44, "feature_dim": 4}},
-    "shuffled, accumulated, in patches": {
-        "sym": True,
-        "shuffle_bn": True,
-        "accumulate": 2,
-        "num_local_crops": 1,
-        "num_splits": 2,
-        "mutual_pass": True,
-        "queue": {"size": 30, "feature_dim": 4},
-    },
-    "asymmetric without a queue": {"sym": False, "use_keys": True, "normalize_outputs": False},
+# Method and further keys; every method by itself, and what is particular.
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in METHODS},
+    "sce shuffled, accumulated, in patches": (
+        "sce",
+        {
+            "use_keys": False,
+            "shuffle_bn": True,
+            "accumulate": 2,
+            "num_local_crops": 1,
+            "num_splits": 2,
+            "mutual_pass": True,
+            "queue": {"size": 30, "feature_dim": 4},
+        },
+    ),
+    "sce asymmetric without a queue": ("sce", {"sym": False, "queue": None, "normalize_outputs": False}),
 }
+# Where a method has a moving average, these make it move.
+_MOVING = {"scheduler_momentum": "cosine", "initial_momentum": 0.7}
 
 
 class Views(Dataset):
@@ -69,25 +74,16 @@ class Losses(Callback):
         self.values.append(outputs["scalars"]["pretrain/loss"].item())
 
 
-def _sgd(model: Any, num_steps_per_epoch: int) -> tuple[torch.optim.Optimizer, None]:
-    return torch.optim.SGD(model.learnable_params, lr=0.1, momentum=0.9), None
-
-
-def fit(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
+def fit(name: str, rank: int, world: int) -> dict[str, Any]:
     """Fit for `STEPS` optimizer steps; networks have no batch statistics, so the number of processes is no matter."""
+    method, keys = SETTINGS[name]
     keys = dict(keys)
     accumulate = keys.pop("accumulate", 1)
-    torch.manual_seed(0)
-    single = {"simulate_n_devices": 2} if world == 1 else {}
-    model = SCEModel(
-        trunk=nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 16), nn.LayerNorm(16), nn.ReLU()),
-        projector=nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4)),
-        predictor=nn.Linear(4, 4),
-        optimizer=_sgd,
-        scheduler_momentum="cosine",
-        initial_momentum=0.7,
-        **{"shuffle_bn": False, **keys, **single},
-    )
+    if keys.get("shuffle_bn") and world == 1:
+        keys["simulate_n_devices"] = 2
+    model = make(method, **keys)
+    if model.branch is not None:
+        model = make(method, **keys, **_MOVING)
     data = Views(2 + keys.get("num_local_crops", 0))
     loader = DataLoader(data, batch_size=GLOBAL_BATCH // world, sampler=Strided(len(data), rank, world))
     losses = Losses()
@@ -112,5 +108,5 @@ def fit(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     this, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    results = {name: fit(keys, this, world_size) for name, keys in SETTINGS.items()}
+    results = {name: fit(name, this, world_size) for name in SETTINGS}
     torch.save(results, Path(sys.argv[1]) / f"{this}.pt")

@@ -275,7 +275,7 @@ def test_schedules__constant_ones_hold_their_values(tiny):
         ({"warmup_scheduler_temp_m": "lin"}, "warmup_scheduler_temp_m='lin' .*'linear'"),
         ({"warmup_scheduler_coeff": "x"}, "warmup_scheduler_coeff='x' .* one of .*'cosine'"),
         ({"scheduler_coeff": "x"}, "scheduler_coeff='x' .* one of .*'cosine'"),
-        ({"queue": None}, r"needs negatives; write model\.queue\.size"),
+        ({"queue": None}, r"There are no negatives; write model\.queue\.size"),
         ({"queue": {"size": 8}}, r"model\.queue=\{'size': 8\}; expected the keys size and feature_dim"),
         ({"queue": {"size": 8, "feature_dim": 4, "sise": 1}}, "expected the keys size and feature_dim"),
         ({"queue": {"size": 0, "feature_dim": 4}}, r"queue\.size=0; expected a positive number"),

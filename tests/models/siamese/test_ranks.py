@@ -64,7 +64,7 @@ def one() -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
-        return {name: ranks.fit(keys, rank=0, world=1) for name, keys in ranks.SETTINGS.items()}
+        return {name: ranks.fit(name, rank=0, world=1) for name in ranks.SETTINGS}
 
 
 @pytest.mark.parametrize("name", ranks.SETTINGS)

@@ -1,0 +1,126 @@
+"""What holds for every siamese method."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.utils.data import Dataset
+
+from eztorch.utils.errors import DataError
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+methods = _module("methods")
+every_method = pytest.mark.parametrize("name", methods.METHODS)
+
+
+class Clouds(Dataset):
+    """Noisy views of a few fixed patterns: there is something to learn."""
+
+    def __init__(self, length: int = 20, shape: tuple[int, ...] = (3, 4, 4)) -> None:
+        draws = torch.Generator().manual_seed(3)
+        patterns = torch.randn(length, *shape, generator=draws)
+        self.views = [patterns + 0.2 * torch.randn(length, *shape, generator=draws) for _ in range(2)]
+
+    def __len__(self) -> int:
+        return len(self.views[0])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"input": [view[index] for view in self.views], "idx": index, "label": index % 4}
+
+
+class Recorder(Callback):
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
+@every_method
+def test_step__gradient_reaches_every_parameter_that_learns_and_no_other(name):
+    model = methods.make(name)
+    batch = torch.utils.data.default_collate([Clouds()[i] for i in range(6)])
+    model.training_step(batch, 0)["loss"].backward()
+    learns = {id(parameter) for parameter in model.learnable_params}
+    for key, parameter in model.named_parameters():
+        if id(parameter) in learns:
+            assert parameter.grad is not None, key
+            assert parameter.grad.abs().sum() > 0, key
+        else:
+            assert parameter.grad is None, key
+
+
+@every_method
+def test_step__descending_its_gradient_lowers_the_loss(name):
+    model = methods.make(name)
+    batch = torch.utils.data.default_collate([Clouds()[i] for i in range(12)])
+    optimizer = torch.optim.SGD(model.learnable_params, lr=0.02)
+    losses = []
+    for _ in range(20):  # neither the target nor the queue moves, so the loss is one function of the weights
+        loss = model.training_step(batch, 0)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(later < earlier for earlier, later in zip(losses, losses[1:], strict=False))
+
+
+@every_method
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_fit__a_short_last_batch_and_accumulation_make_no_difference_to_whether_it_runs(name, precision, fit):
+    data = Clouds(length=11)  # batches of 4, 4 and 3
+    trainer = fit(methods.make(name), data=data, max_epochs=2, accumulate_grad_batches=2, precision=precision)
+    assert trainer.global_step == 4
+
+
+@every_method
+def test_fit__continues_where_it_was_stopped(name, fit, tmp_path):
+    whole = methods.make(name)
+    fit(whole, data=Clouds(), max_epochs=2)
+    first = methods.make(name)
+
+    class Save(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch == 0:
+                trainer.save_checkpoint(tmp_path / "first.ckpt")
+
+    fit(first, data=Clouds(), max_epochs=2, callbacks=[Save()])
+    second = methods.make(name)
+    fit(second, data=Clouds(), max_epochs=2, ckpt_path=str(tmp_path / "first.ckpt"))
+    expected = whole.state_dict()
+    assert second.state_dict().keys() == expected.keys()
+    for key, value in second.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+@every_method
+def test_fit__takes_clips_as_it_takes_images(name, fit):
+    model = methods.make(name)
+    model.trunk[0] = nn.AdaptiveAvgPool3d((1, 2, 2))
+    if model.branch is not None:
+        model.target.trunk[0] = copy.deepcopy(model.trunk[0])
+    recorder = Recorder()
+    fit(model, data=Clouds(length=8, shape=(3, 2, 4, 4)), callbacks=[recorder])
+    assert len(recorder.losses) == 2
+
+
+@every_method
+def test_step__names_the_number_of_views_that_is_missing(name):
+    batch = {"input": [torch.randn(4, 3, 4, 4)], "label": torch.zeros(4, dtype=torch.long)}
+    with pytest.raises(DataError, match=r"1 view\(s\) and the model expects 2"):
+        methods.make(name).training_step(batch, 0)
