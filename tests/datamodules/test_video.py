@@ -167,7 +167,7 @@ def test_folders__of_evaluation_have_the_labels_of_training(video_tree, tmp_path
     datamodule = VideoDataModule(2, tmp_path / "data", train=EVALUATION, val=EVALUATION)
     assert {int(label) for batch in datamodule.val_dataloader() for label in batch["label"]} == {1}
     (tmp_path / "data/val/turning").mkdir()
-    with pytest.raises(DataError, match=r"datamodule.datadir .*folder val.*turning are not among the 2 classes"):
+    with pytest.raises(DataError, match=r"datamodule.datadir .*folder val.*'turning' \(nearest: 'rising'\) are not among the 2 classes"):
         VideoDataModule(3, tmp_path / "data", train=EVALUATION, val=EVALUATION).setup("validate")
 
 

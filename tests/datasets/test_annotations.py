@@ -83,7 +83,7 @@ def test_folder__can_be_told_the_classes_of_another(tmp_path):
     (tmp_path / "tango").mkdir()
     (tmp_path / "tango" / "a.mp4").touch()
     assert read(tmp_path, classes=["polka", "tango"], num_classes=5) == [LabeledVideo("tango/a.mp4", 1)]
-    with pytest.raises(DataError, match=r"class folder\(s\) tango are not among the 1 classes of the training set"):
+    with pytest.raises(DataError, match=r"class folder\(s\) 'tango' are not among the 1 classes of the training set"):
         read(tmp_path, classes=["polka"])
 
 

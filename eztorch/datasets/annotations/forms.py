@@ -1,15 +1,34 @@
-"""The forms of annotation of any data set: a csv file, a json file, a folder of classes."""
+"""The forms of annotation of any data set.
+
+A folder of classes, `<class>/<video>`. A json file `{"annotation": {"<path>": {"class": 3, "num_frames": 250}}}`, taken
+in the order of the sorted paths. And csv files, told apart by how they begin:
+
+* lines `<path> [<label> [<number of frames>]]` separated by spaces, without a header; a path with spaces in it needs
+  all three columns;
+* the csv of Kinetics, whose header has `youtube_id`, see `kinetics`;
+* the frame list of PyVideoAI, whose first line is a number alone, see `frame_list`.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eztorch.datasets.annotations.labeled_video import LabeledVideo, frame_count
+from eztorch.datasets.annotations.frame_list import is_frame_list, read_frame_list
+from eztorch.datasets.annotations.kinetics import is_kinetics_csv, read_kinetics_csv
+from eztorch.datasets.annotations.labeled_video import (
+    Annotation,
+    Label,
+    LabeledVideo,
+    class_labels,
+    frame_count,
+    json_of,
+    label_check,
+    lines_of,
+)
 from eztorch.utils.errors import DataError
 
 VIDEO_EXTENSIONS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
@@ -17,35 +36,65 @@ _CSV_FORM = "'<path> [<label> [<number of frames>]]', separated by spaces"
 _COMMA_SEPARATED = re.compile(r"\S+[,;]\s*-?\d+\s*([,;].*)?$")
 
 
-def read_csv(path: Path, label_of: Callable[[Any, str], int]) -> Iterator[LabeledVideo]:
-    """Yield the videos of a csv file; see `LabeledVideoPaths.from_path`."""
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"line {number} ({line.strip()!r})"
-            columns = line.rsplit(None, 2)
-            if not columns:
-                continue
-            if _COMMA_SEPARATED.match(line.strip()):
-                raise DataError(f"{path}, {where}: the columns are not separated by spaces; expected {_CSV_FORM}.")
-            try:
-                if len(columns) == 1:
-                    yield LabeledVideo(columns[0])
-                elif len(columns) == 2:
-                    yield LabeledVideo(columns[0], label_of(columns[1], where))
-                else:
-                    video, label, num_frames = columns
-                    yield LabeledVideo(video.strip(), label_of(label, where), frame_count(num_frames, path, where))
-            except DataError as error:
-                raise DataError(f"{error} Expected {_CSV_FORM}; a path with spaces needs all three columns.") from None
+def read_file(
+    path: Path,
+    num_classes: int | None = None,
+    classes: Sequence[str] = (),
+    media: str | Path = "",
+    video_id_to_label: Mapping[int, Label] | None = None,
+    subset: str | None = None,
+) -> Annotation:
+    """Read an annotation file of any form; for the arguments see `LabeledVideoPaths.from_path`.
+
+    Raises:
+        DataError: The file or a line of it cannot be read, or it lists no video.
+    """
+    if path.suffix == ".json":
+        annotation = Annotation(list(_read_json(path, label_check(path, num_classes))))
+    else:
+        lines = lines_of(path)
+        if is_kinetics_csv(lines):
+            annotation = read_kinetics_csv(path, Path(media), num_classes, classes, subset)
+        elif is_frame_list(lines):
+            annotation = read_frame_list(path, lines, num_classes, video_id_to_label)
+        else:
+            annotation = Annotation(list(_read_csv(path, lines, label_check(path, num_classes))))
+    if not annotation.videos:
+        raise DataError(f"{path}: the file lists no video.")
+    return annotation
 
 
-def read_json(path: Path, label_of: Callable[[Any, str], int]) -> Iterator[LabeledVideo]:
-    """Yield the videos of a json file; see `LabeledVideoPaths.from_path`."""
+def read_csv(path: Path, num_classes: int | None = None) -> list[LabeledVideo]:
+    """Read a file of lines `<path> [<label> [<number of frames>]]`.
+
+    Raises:
+        DataError: The file or a line of it cannot be read.
+    """
+    return list(_read_csv(path, lines_of(path), label_check(path, num_classes)))
+
+
+def _read_csv(
+    path: Path, lines: Sequence[tuple[str, str]], label_of: Callable[[Any, str], int]
+) -> Iterator[LabeledVideo]:
+    for line, where in lines:
+        columns = line.rsplit(None, 2)
+        if _COMMA_SEPARATED.match(line):
+            raise DataError(f"{path}, {where}: the columns are not separated by spaces; expected {_CSV_FORM}.")
+        try:
+            if len(columns) == 1:
+                yield LabeledVideo(columns[0])
+            elif len(columns) == 2:
+                yield LabeledVideo(columns[0], label_of(columns[1], where))
+            else:
+                video, label, num_frames = columns
+                yield LabeledVideo(video.strip(), label_of(label, where), frame_count(num_frames, path, where))
+        except DataError as error:
+            raise DataError(f"{error} Expected {_CSV_FORM}; a path with spaces needs all three columns.") from None
+
+
+def _read_json(path: Path, label_of: Callable[[Any, str], int]) -> Iterator[LabeledVideo]:
     form = 'expected {"annotation": {"<path>": {"class": 3, "num_frames": 250}}}'
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not valid json ({error.msg}).") from error
+    content = json_of(path)
     entries = content.get("annotation") if isinstance(content, dict) else None
     if not isinstance(entries, dict):
         raise DataError(f"{path}: {form}.")
@@ -60,54 +109,44 @@ def read_json(path: Path, label_of: Callable[[Any, str], int]) -> Iterator[Label
 
 
 def read_folder(
-    folder: Path, num_classes: int | None, classes: Sequence[str], frame_folders: bool
-) -> tuple[list[LabeledVideo], tuple[str, ...]]:
-    """Return the videos of a folder of classes, and the names of the classes; see `LabeledVideoPaths.from_path`."""
-    names = _class_names(folder, num_classes, classes)
-    return list(_videos(folder, names, frame_folders)), names
+    folder: Path, num_classes: int | None, classes: Sequence[str], frame_folders: bool | None
+) -> Annotation:
+    """Return the videos of a folder of classes; for the arguments see `LabeledVideoPaths.from_path`.
 
-
-def _class_names(folder: Path, num_classes: int | None, classes: Sequence[str]) -> tuple[str, ...]:
-    found = _entries(folder, _is_folder)
+    Raises:
+        DataError: There is no video in it, or a class that is none of `classes`.
+    """
+    found = entries(folder, os.DirEntry.is_dir)
     if not found:
         raise DataError(f"{folder}: there is no class folder in it; expected <class>/<video>.")
     names = tuple(classes) or tuple(found)
-    unknown = [name for name in found if name not in names]
-    if unknown:
-        raise DataError(
-            f"{folder}: the class folder(s) {', '.join(unknown)} are not among the {len(names)} classes of the "
-            "training set."
-        )
+    class_labels(found, names, f"{folder}: the class folder(s)", "the training set or the file of classes")
     if num_classes is not None and len(names) > num_classes:
         raise DataError(f"{folder}: there are {len(names)} class folders, more than the {num_classes} classes.")
-    return names
-
-
-def _videos(folder: Path, names: Sequence[str], frame_folders: bool) -> Iterator[LabeledVideo]:
-    is_video, is_other = (_is_folder, _is_video_file) if frame_folders else (_is_video_file, _is_folder)
-    number, others = 0, 0
+    files: list[LabeledVideo] = []
+    folders: list[LabeledVideo] = []
     for label, name in enumerate(names):
-        if (folder / name).is_dir():
-            for video in _entries(folder / name, is_video):
-                yield LabeledVideo(f"{name}/{video}", label)
-                number += 1
-            others += 0 if number else len(_entries(folder / name, is_other))
-    if not number:
+        if name in found:
+            files += [LabeledVideo(f"{name}/{video}", label) for video in entries(folder / name, is_video_file)]
+            folders += [LabeledVideo(f"{name}/{video}", label) for video in entries(folder / name, os.DirEntry.is_dir)]
+    videos = (files or folders) if frame_folders is None else folders if frame_folders else files
+    if not videos:
+        others = len(files) + len(folders)
         kinds = "folders of frames", f"video files ({' '.join(VIDEO_EXTENSIONS)})"
         sought, other = kinds if frame_folders else kinds[::-1]
-        decoder = "pyav" if frame_folders else "frame"
-        hint = f" There are {others} {other}; is decoder={decoder} meant?" if others else ""
+        hint = (
+            f" There are {others} {other}; is decoder={'pyav' if frame_folders else 'frame'} meant?" if others else ""
+        )
         raise DataError(f"{folder}: there are no {sought} in its class folders.{hint}")
+    return Annotation(videos, names)
 
 
-def _entries(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and wanted(entry))
+def entries(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
+    """Return the names of what is wanted of a folder, sorted, without what is hidden."""
+    with os.scandir(folder) as found:
+        return sorted(entry.name for entry in found if not entry.name.startswith(".") and wanted(entry))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir()
-
-
-def _is_video_file(entry: os.DirEntry[str]) -> bool:
+def is_video_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a file that has the extension of a video."""
     return entry.name.lower().endswith(VIDEO_EXTENSIONS) and entry.is_file()

@@ -5,21 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from eztorch.datasets.annotations.forms import read_csv, read_folder, read_json
-from eztorch.datasets.annotations.labeled_video import LabeledVideo, label_check
+from eztorch.datasets.annotations.forms import read_file, read_folder
+from eztorch.datasets.annotations.labeled_video import Annotation, Label, LabeledVideo
+from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import DataError
-
-if TYPE_CHECKING:
-    from eztorch.datasets.decoders.reader import Segment
 
 # What stands for the number of ticks a second where a segment is counted in frames, and where there is none.
 _FRAMES, _NO_SEGMENT = -1, 0
@@ -32,6 +30,8 @@ class LabeledVideoPaths:
         videos: The videos.
         path_prefix: Folder put before every path that is not absolute, by `full_path`.
         classes: Names of the classes in the order of their labels, where they are known.
+        frame_name: Name of a frame's file in a folder of frames, a format string over `index`, where the annotation
+            has it; frame numbers are then those of the names.
 
     Raises:
         DataError: Some videos have one label and some several, or not as many weights or targets as the others.
@@ -41,7 +41,12 @@ class LabeledVideoPaths:
     """
 
     def __init__(
-        self, videos: Sequence[LabeledVideo], *, path_prefix: str | Path = "", classes: Sequence[str] = ()
+        self,
+        videos: Sequence[LabeledVideo],
+        *,
+        path_prefix: str | Path = "",
+        classes: Sequence[str] = (),
+        frame_name: str | None = None,
     ) -> None:
         self._paths = np.array([os.fsencode(video.path) for video in videos])
         self._labels = _label_array(videos)
@@ -51,6 +56,7 @@ class LabeledVideoPaths:
         self._rows = np.arange(len(videos))
         self.path_prefix = str(path_prefix)
         self.classes = tuple(classes)
+        self.frame_name = frame_name
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -120,6 +126,10 @@ class LabeledVideoPaths:
         part._rows = self._rows[np.asarray(indices, dtype=np.int64)]
         return part
 
+    def with_videos(self, videos: Sequence[LabeledVideo]) -> LabeledVideoPaths:
+        """Return other videos with the prefix, the classes and the names of frames of these."""
+        return LabeledVideoPaths(videos, path_prefix=self.path_prefix, classes=self.classes, frame_name=self.frame_name)
+
     @classmethod
     def from_path(
         cls,
@@ -128,22 +138,26 @@ class LabeledVideoPaths:
         video_path_prefix: str | Path = "",
         num_classes: int | None = None,
         classes: Sequence[str] = (),
-        frame_folders: bool = False,
+        frame_folders: bool | None = False,
+        video_id_to_label: Mapping[int, Label] | None = None,
+        subset: str | None = None,
     ) -> LabeledVideoPaths:
         """Read an annotation.
 
-        Three forms are known. A **folder** `<class>/<video>`, its labels the classes in alphabetical order. A **json**
-        file `{"annotation": {"<path>": {"class": 3, "num_frames": 250}}}`, taken in the order of the sorted paths. Any
-        other file is a **csv** file of lines `<path> [<label> [<number of frames>]]` separated by spaces, without a
-        header; a path with spaces in it needs all three columns. In files, no label and the label -1 mean none.
+        A **folder** has the videos as `<class>/<video>`; its labels are the classes in alphabetical order. A file has
+        one of the forms that `eztorch.datasets.annotations.forms` describes: **json**, **csv** of lines
+        `<path> [<label> [<number of frames>]]`, the csv of Kinetics, and the frame list of PyVideoAI. In files, no
+        label and the label -1 mean none.
 
         Args:
             path: The folder or file.
-            video_path_prefix: Folder that the paths of a csv or json file start from; the videos of a folder are in it.
+            video_path_prefix: Folder that the paths of a file start from; the videos of a folder are in it.
             num_classes: Number of classes; labels are checked against it. None for no check.
-            classes: For the form of folders, the names of the classes in the order of their labels; by default the
-                names of the class folders, sorted.
-            frame_folders: For the form of folders, whether a video is a folder of frames and not a file.
+            classes: Names of the classes in the order of their labels, for the forms that name classes; by default
+                the names in alphabetical order.
+            frame_folders: For the form of folders, whether a video is a folder of frames and not a file; None to look.
+            video_id_to_label: For the frame list, labels that replace those of the file.
+            subset: For a csv of Kinetics that has lines of several splits, which are meant.
 
         Raises:
             DataError: There is nothing at the path, nothing in it, or something in it cannot be read; the message
@@ -151,18 +165,17 @@ class LabeledVideoPaths:
         """
         path = Path(path)
         if path.is_dir():
-            videos, names = read_folder(path, num_classes, classes, frame_folders)
-            return cls(videos, path_prefix=path, classes=names)
+            return cls.of(read_folder(path, num_classes, classes, frame_folders), path_prefix=path)
         if not path.is_file():
             raise DataError(f"{path}: there is no such annotation file or folder of classes.")
-        read = read_json if path.suffix == ".json" else read_csv
-        try:
-            videos = list(read(path, label_check(path, num_classes)))
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not a text file in UTF-8, so not an annotation file ({error}).") from error
-        if not videos:
-            raise DataError(f"{path}: the file lists no video.")
-        return cls(videos, path_prefix=video_path_prefix)
+        annotation = read_file(path, num_classes, classes, video_path_prefix, video_id_to_label, subset)
+        return cls.of(annotation, path_prefix=video_path_prefix)
+
+    @classmethod
+    def of(cls, annotation: Annotation, *, path_prefix: str | Path = "") -> LabeledVideoPaths:
+        """Hold what was read of an annotation."""
+        videos, classes, frame_name = annotation
+        return cls(videos, path_prefix=path_prefix, classes=classes, frame_name=frame_name)
 
 
 def _label_array(videos: Sequence[LabeledVideo]) -> NDArray[Any]:
@@ -202,8 +215,6 @@ def _ticks(segment: Segment | None) -> tuple[int, int, int]:
 
 
 def _segment(start: int, end: int, ticks: int) -> Segment | None:
-    from eztorch.datasets.decoders.reader import Segment
-
     if ticks == _NO_SEGMENT:
         return None
     if ticks == _FRAMES:
