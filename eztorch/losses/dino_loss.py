@@ -1,0 +1,39 @@
+"""DINO: self-distillation without labels, https://arxiv.org/abs/2104.14294."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eztorch.utils.errors import ConfigError
+
+
+def dino_loss(student: Tensor, teacher: Tensor, *, temp: float, temp_m: float, centre: Tensor) -> Tensor:
+    """Compute the cross-entropy of a student view and a centred, sharpened teacher view (eq. 1 and 2, algorithm 1).
+
+        loss = - mean over the batch of sum_k softmax((teacher - centre) / temp_m)_k log softmax(student / temp)_k
+
+    Args:
+        student: Outputs of the online branch, shape (B, K).
+        teacher: Outputs of the target for another view of the same samples, shape (B, K); take no gradient.
+        temp: Temperature of the student, above 0.
+        temp_m: Temperature of the teacher, above 0; lower is sharper.
+        centre: What the teacher gives on average, shape (K,).
+
+    Returns:
+        Mean over the batch, shape (), in float32 or finer.
+
+    Raises:
+        ConfigError: A temperature is not above 0.
+
+    >>> dino_loss(torch.zeros(1, 2), torch.tensor([[5.0, 1.0]]), temp=0.1, temp_m=0.04, centre=torch.zeros(2))  # log(2)
+    tensor(0.6931)
+    """
+    for name, value in (("temp", temp), ("temp_m", temp_m)):
+        if not value > 0:
+            raise ConfigError(f"{name}={value}: a temperature is above 0.")
+    dtype = torch.promote_types(student.dtype, torch.float32)
+    with torch.autocast(student.device.type, enabled=False):
+        target = ((teacher.detach().to(dtype) - centre) / temp_m).softmax(dim=1)
+        return F.cross_entropy(student.to(dtype) / temp, target)
