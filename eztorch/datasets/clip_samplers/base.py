@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -77,6 +78,41 @@ def all_clips(
         last_end = info[-1].end if isinstance(info, ClipInfoList) else info.end
         found.append(info)
     return found
+
+
+def placed_clip(
+    info: Any, start_of: Callable[[int], Fraction], length: Fraction, *, num_clips: int, augs_per_clip: int
+) -> ClipInfo:
+    """Return the clip after another, of clips whose places are known: one by one, each once for every augmentation.
+
+    Args:
+        info: The `ClipInfo` before; anything else asks for the first clip.
+        start_of: From the number of a clip to its start, in seconds.
+        length: Length of every clip, in seconds.
+        num_clips: Number of clips.
+        augs_per_clip: How often each clip is given.
+    """
+    number = info.clip_index * augs_per_clip + info.aug_index + 1 if isinstance(info, ClipInfo) else 0
+    clip_index, aug_index = divmod(number, augs_per_clip)
+    start = start_of(clip_index)
+    return ClipInfo(start, start + length, clip_index, aug_index, is_last=number + 1 >= num_clips * augs_per_clip)
+
+
+def even_step(duration: Fraction, length: Fraction, num_clips: int) -> Fraction:
+    """Return the distance of clips that are spread evenly, the first at the start and the last at the end of a video.
+
+    Args:
+        duration: Length T of the video, in seconds.
+        length: Length d of every clip, in seconds.
+        num_clips: Number n of clips.
+
+    Returns:
+        (T - d) / (n - 1); 0 for a single clip and for a video shorter than a clip.
+
+    >>> even_step(Fraction(10), Fraction(2), 5)
+    Fraction(2, 1)
+    """
+    return max(duration - length, Fraction(0)) / max(num_clips - 1, 1)
 
 
 def as_seconds(value: Any, key: str) -> Fraction:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import ClipInfo, as_count, as_seconds
+from eztorch.datasets.clip_samplers.base import ClipInfo, as_count, as_seconds, even_step, placed_clip
 
 
 class ConstantClipsPerVideoSampler:
@@ -39,9 +39,11 @@ class ConstantClipsPerVideoSampler:
         self, last_end: Fraction, duration: Fraction, info: Any, generator: torch.Generator | None = None
     ) -> ClipInfo:
         """Return the next clip; see `ClipSampler`."""
-        number = info.clip_index * self.augs_per_clip + info.aug_index + 1 if isinstance(info, ClipInfo) else 0
-        clip_index, aug_index = divmod(number, self.augs_per_clip)
-        step = max(Fraction(duration) - self.clip_duration, Fraction(0)) / max(self.clips_per_video - 1, 1)
-        start = clip_index * step
-        is_last = number + 1 >= self.clips_per_video * self.augs_per_clip
-        return ClipInfo(start, start + self.clip_duration, clip_index, aug_index, is_last)
+        step = even_step(Fraction(duration), self.clip_duration, self.clips_per_video)
+        return placed_clip(
+            info,
+            lambda index: index * step,
+            self.clip_duration,
+            num_clips=self.clips_per_video,
+            augs_per_clip=self.augs_per_clip,
+        )
