@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from eztorch.datasets.annotations import LabeledVideoPaths
-from eztorch.datasets.clip_samplers import ClipInfo, ClipInfoList, ClipSampler, all_clips
+from eztorch.datasets.clip_samplers import (
+    ClipInfo,
+    ClipInfoList,
+    ClipSampler,
+    FrameClip,
+    FrameClipList,
+    FrameSampler,
+    all_clips,
+)
 from eztorch.datasets.decoders import VideoDecodeError
 from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
 Sample = dict[str, Any]
 Item = Sample | list[Sample] | SampleFailure
+Infos: TypeAlias = "list[ClipInfo | ClipInfoList]"
 
 # Videos in a row that may be unreadable before the last error is raised.
 MAX_MISSES = 10
@@ -34,10 +46,14 @@ class LabeledVideoDataset(Dataset[Item]):
 
     An item is the sample of its video; the list of its samples where the clip sampler gives several clips one after
     the other; or the `SampleFailure` of a video that could not be read. A sample is a mapping of `input` (uint8,
-    `(C, T, H, W)`), `label` (-1 for none), `idx`, `clip_index`, `aug_index`, `clip_start`, `clip_end` (seconds),
-    `time_difference` (whether the decoder gave differences of frames) and `video_name` (the path in the annotation).
-    Where the clip sampler gives several clips at once, `input` and all that belongs to a clip are lists of one element
-    a clip.
+    `(C, T, H, W)`), `label` (-1 for none) and the other targets of the annotations, `idx`, `clip_index`, `aug_index`,
+    `clip_start`, `clip_end` (seconds), `time_difference` (whether the decoder gave differences of frames) and
+    `video_name` (the path in the annotation). Where the clip sampler gives several clips at once, `input` and all that
+    belongs to a clip are lists of one element a clip.
+
+    Where the annotation is about a segment of a video, that segment is all that the clip sampler sees, and times count
+    from its start. The times of clips that a frame sampler chose are those of its earliest frame and of the end of its
+    latest.
 
     What is drawn for an item depends on (run seed, epoch, index) alone: the times of its clips, what the decoder draws
     and what the transform draws from the global generators, which are put back afterwards. All clips of a video are
@@ -45,7 +61,7 @@ class LabeledVideoDataset(Dataset[Item]):
 
     Args:
         videos: The videos.
-        clip_sampler: Which spans become clips.
+        clip_sampler: Which spans, or which frames, become clips.
         decoder: What reads them.
         transform: Applied to each sample.
         training: Whether another video may stand in for one that cannot be read; in evaluation none ever does.
@@ -59,7 +75,7 @@ class LabeledVideoDataset(Dataset[Item]):
     def __init__(
         self,
         videos: LabeledVideoPaths,
-        clip_sampler: ClipSampler,
+        clip_sampler: ClipSampler | FrameSampler,
         decoder: Decoder,
         *,
         transform: Callable[[Sample], Sample] | None = None,
@@ -78,6 +94,11 @@ class LabeledVideoDataset(Dataset[Item]):
     def __len__(self) -> int:
         """Return the number of videos."""
         return len(self.videos)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of every video, -1 for none, shape (N,); see `LabeledVideoPaths.labels`."""
+        return self.videos.labels
 
     def __getitem__(self, address: SampleAddress | int) -> Item:
         """Read a video.
@@ -116,10 +137,12 @@ class LabeledVideoDataset(Dataset[Item]):
         video, path = self.videos[index], self.videos.full_path(index)
         draws = generator(*address, _CLIPS)
         try:
-            with self.decoder.open(path, num_frames=video.num_frames) as reader, addressed_randomness(*address):
-                infos = all_clips(self.clip_sampler, reader.duration, draws)
-                clips = _decode(reader, infos, draws)
-                known = {"label": video.label, "idx": index, "video_name": video.path}
+            with (
+                self.decoder.open(path, num_frames=video.num_frames, segment=video.segment) as reader,
+                addressed_randomness(*address),
+            ):
+                infos, clips = self._clips(reader, draws)
+                known = self.videos.target(index) | {"idx": index, "video_name": video.path}
                 samples = [_sample(info, clips) | known for info in infos]
                 return samples if self.transform is None else [self.transform(sample) for sample in samples]
         except EztorchError:
@@ -127,15 +150,46 @@ class LabeledVideoDataset(Dataset[Item]):
         except Exception as error:
             raise RuntimeError(f"{path}: {type(error).__name__} while its clips were made: {error}") from error
 
+    def _clips(self, reader: VideoReader, draws: torch.Generator) -> tuple[Infos, dict[int, Clip]]:
+        """Choose the clips of a video and decode, in one call, each of them once: its augmentations share it.
 
-def _decode(reader: VideoReader, infos: Sequence[ClipInfo | ClipInfoList], draws: torch.Generator) -> dict[int, Clip]:
-    """Decode, in one call, every clip once; its augmentations share it. The keys are the clip indices."""
-    spans = {one.clip_index: (one.start, one.end) for info in infos for one in _parts(info)}
-    return dict(zip(spans, reader.get_clips(list(spans.values()), draws), strict=True))
+        Returns:
+            The clips in their order, and what was decoded by `clip_index`.
+        """
+        if not isinstance(self.clip_sampler, FrameSampler):
+            infos = all_clips(self.clip_sampler, reader.duration, draws)
+            spans = {one.clip_index: (one.start, one.end) for info in infos for one in _parts(info)}
+            return infos, dict(zip(spans, reader.get_clips(list(spans.values()), draws), strict=True))
+        if reader.num_frames is None:
+            name = type(self.clip_sampler).__name__
+            raise ConfigError(f"{name} needs the number of frames of a video, which this decoder does not know.")
+        chosen = self.clip_sampler.frames(reader.num_frames, reader.fps, draws)
+        frames = {one.clip_index: one.indices for clip in chosen for one in _parts(clip)}
+        clips = dict(zip(frames, reader.get_frames(list(frames.values()), draws), strict=True))
+        return [_timed(clip, clips, reader) for clip in chosen], clips
 
 
-def _parts(info: ClipInfo | ClipInfoList) -> Sequence[ClipInfo]:
-    return info if isinstance(info, ClipInfoList) else (info,)
+def _parts(clip: ClipInfo | ClipInfoList | FrameClip | FrameClipList) -> Sequence[Any]:
+    return clip if isinstance(clip, ClipInfoList | FrameClipList) else (clip,)
+
+
+def _timed(chosen: FrameClip | FrameClipList, clips: dict[int, Clip], reader: VideoReader) -> ClipInfo | ClipInfoList:
+    """Return when the chosen frames are shown: from the start of the earliest to the end of the latest."""
+    if isinstance(chosen, FrameClipList):
+        return ClipInfoList(_span(clip, clips[clip.clip_index], reader) for clip in chosen)
+    return _span(chosen, clips[chosen.clip_index], reader)
+
+
+def _span(chosen: FrameClip, clip: Clip, reader: VideoReader) -> ClipInfo:
+    # How long the latest frame is shown is known by its successor alone, which was not read: the average is taken.
+    end = Fraction(clip.pts.max().item()) + 1 / reader.fps
+    return ClipInfo(
+        Fraction(clip.pts.min().item()),
+        min(end, reader.duration),
+        chosen.clip_index,
+        chosen.aug_index,
+        chosen.is_last,
+    )
 
 
 def _sample(info: ClipInfo | ClipInfoList, clips: dict[int, Clip]) -> Sample:

@@ -44,8 +44,8 @@ class PatternDecoder:
     def __init__(self):
         self.calls = []
 
-    def open(self, path, num_frames=None):
-        self.calls.append(("open", path, num_frames))
+    def open(self, path, num_frames=None, *, segment=None):
+        self.calls.append(("open", path, num_frames, segment))
         if "broken" in path:
             raise VideoDecodeError(path, "pattern", "no video in it")
         return PatternReader(path, self.calls)
@@ -86,7 +86,7 @@ def test_sample__says_where_it_comes_from():
     assert (sample["clip_start"], sample["clip_end"]) == (pytest.approx(start), pytest.approx(end))
     assert end - start == pytest.approx(2.56, abs=1e-5)
     assert isinstance(sample["time_difference"], bool)
-    assert dataset.decoder.calls[0] == ("open", "/data/polka/b.mp4", 10)
+    assert dataset.decoder.calls[0] == ("open", "/data/polka/b.mp4", 10, None)
     assert dataset.decoder.calls[-1] == ("close", "/data/polka/b.mp4")
     assert len(dataset) == 2
 
