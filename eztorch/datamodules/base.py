@@ -99,7 +99,7 @@ class BaseDataModule(LightningDataModule, ABC):
         key = (split, read_as or split)
         if key not in self._datasets:
             choose(self.specs, split, "split")
-            spec = choose(self.specs, key[1], "split")
+            spec = {**choose(self.specs, key[1], "split"), "dataset": self.specs[split].get("dataset")}
             self._datasets[key] = self.make_dataset(split, spec, training=key == ("train", "train"))
         return self._datasets[key]
 

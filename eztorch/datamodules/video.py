@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+from typing_extensions import TypedDict, Unpack
 
 from eztorch.datamodules.base import BaseDataModule
-from eztorch.datasets.annotations import LabeledVideoPaths
+from eztorch.datamodules.video_checks import class_names, label_table, report_unreadable, without_missing
+from eztorch.datasets.annotations import Annotation, LabeledVideoPaths, read_annotation
+from eztorch.datasets.annotations.media import locate, with_known_lengths
 from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
+from eztorch.datasets.video_index import VideoIndex
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import choose, nearest
 
-_DATASET_KEYS = ("datadir", "video_path_prefix")
-# Where a split without a `dataset` is: the folder of this name in `datadir`. Labels of test sets are seldom public.
-_FOLDERS = {"train": "train", "val": "val", "test": "val"}
+_DATASET_KEYS = ("datadir", "video_path_prefix", "subset", "video_id_to_label")
+# Whether a decoder reads folders of frames; one that is not here reads files, and None looks which there are.
+_READS_FOLDERS: dict[str, bool | None] = {"frame": True, "flow": True, "auto": None}
+
+
+class Source(NamedTuple):
+    """Where the videos of a split are listed.
+
+    Attributes:
+        path: The file or folder.
+        prefix: What its paths start from.
+        subset: Which of its lists.
+        key: The configuration key that says so, for messages.
+    """
+
+    path: Path
+    prefix: str
+    subset: str
+    key: str
+
+
+class VideoKeys(TypedDict, total=False):
+    """Keys that every datamodule of videos takes beside `datadir`; `VideoBaseDataModule` says what they mean."""
+
+    train: Mapping[str, Any] | None
+    val: Mapping[str, Any] | None
+    test: Mapping[str, Any] | None
+    video_path_prefix: str | Path
+    decode_audio: bool
+    decoder: str
+    decoder_args: Mapping[str, Any] | None
+    classes: Sequence[str] | str | Path | None
+    on_missing: str
+    max_failure_share: float
 
 
 class VideoBaseDataModule(BaseDataModule):
@@ -24,11 +61,22 @@ class VideoBaseDataModule(BaseDataModule):
 
     Further keys of a split: `clip_sampler`; `decoder` and `decoder_args` where they differ from those of the datamodule
     (the arguments are laid over the datamodule's, unless the split names another decoder); `on_error`, `skip` or
-    `raise`, see `LabeledVideoDataset`. Its `dataset` has `datadir`, a csv or json file or a folder of classes as
-    `LabeledVideoPaths.from_path` reads them, and `video_path_prefix`, the folder that the paths of a file start from.
-    Without them a split is the folder of its name in `datadir` (for test that of val, or what val's `dataset` says).
+    `raise`, see `LabeledVideoDataset`. Keys of its `dataset`:
 
-    Where training and evaluation are both folders, the class folders of the training set say which label is which.
+    * `datadir`: a csv or json file or a folder of classes as `read_annotation` reads them, or the folder of the
+      official lists where the data set has such;
+    * `video_path_prefix`: the folder that the paths of a file start from;
+    * `subset`: which of the official lists; without lists, the folder of this name in the `datadir` of the datamodule;
+    * `video_id_to_label`: a mapping, or a json file of one, from the video ids of a frame list to labels, each a class
+      or a weight for every class.
+
+    Without them a split is the subset of its name (for test that of val, or what val's `dataset` says).
+
+    Where annotations name their classes (folders, the csv of Kinetics), those of the training set say which label is
+    which, or `classes` does.
+
+    An index of the videos (`eztorch data index`) is used where there is one: it knows how many frames the folders of
+    frames have, and which files cannot be read.
 
     Args:
         datadir: Folder of the data.
@@ -39,9 +87,20 @@ class VideoBaseDataModule(BaseDataModule):
         decode_audio: Must be false.
         decoder: Name of the decoder, default of the splits.
         decoder_args: Arguments of the decoder, default of the splits.
+        classes: Names of the classes in the order of their labels, or a file of them, one a line; for annotations that
+            name classes and have no official order.
+        on_missing: What to do when listed videos are not there: `error`, or `warn`: training goes on without them,
+            and in evaluation each counts as one that could not be read.
+        max_failure_share: Share of the training videos that the index may know to be unreadable, 0 to 1.
+
+    Attributes:
+        subsets: The subset of each split.
+        choices: The subsets that there are; empty where any folder is one.
+        lists: Folder of the official lists in `datadir`; None where there are none.
+        media: Folder of the videos in `datadir` that the official lists start from.
 
     Raises:
-        ConfigError: As in `BaseDataModule`, or audio is asked for.
+        ConfigError: As in `BaseDataModule`, or audio is asked for, or a value cannot be used.
     """
 
     split_keys: ClassVar[tuple[str, ...]] = (
@@ -51,6 +110,10 @@ class VideoBaseDataModule(BaseDataModule):
         "decoder_args",
         "on_error",
     )
+    subsets: ClassVar[Mapping[str, str]] = {"train": "train", "val": "val", "test": "val"}
+    choices: ClassVar[tuple[str, ...]] = ()
+    lists: ClassVar[str | None] = None
+    media: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -62,79 +125,169 @@ class VideoBaseDataModule(BaseDataModule):
         decode_audio: bool = False,
         decoder: str = "pyav",
         decoder_args: Mapping[str, Any] | None = None,
+        classes: Sequence[str] | str | Path | None = None,
+        on_missing: str = "error",
+        max_failure_share: float = 0.05,
     ) -> None:
         if decode_audio:
             raise ConfigError("datamodule.decode_audio=true: audio is not supported yet; write false or leave it out.")
+        if on_missing not in ("error", "warn"):
+            raise ConfigError(f"datamodule.on_missing={on_missing!r}; expected 'error' or 'warn'.")
+        if not 0 <= max_failure_share <= 1:
+            raise ConfigError(f"datamodule.max_failure_share={max_failure_share!r}; expected a share, 0 to 1.")
         super().__init__(datadir, train, val, test)
         for split, spec in self.specs.items():
-            for key in spec.get("dataset") or {}:
-                if key not in _DATASET_KEYS:
-                    close = nearest(str(key), _DATASET_KEYS) or " or ".join(_DATASET_KEYS)
-                    raise ConfigError(f"datamodule.{split}.dataset.{key}: unknown key. Did you mean {close}?")
             if spec.get("clip_sampler") is None:
                 raise ConfigError(f"datamodule.{split}.clip_sampler is missing: it says which clips a video gives.")
         self.video_path_prefix = video_path_prefix
         self.decoder = decoder
         self.decoder_args = dict(decoder_args or {})
-        self._videos: dict[tuple[str, bool], LabeledVideoPaths] = {}
+        self.classes = class_names(classes)
+        self.on_missing = on_missing
+        self.max_failure_share = max_failure_share
+        self._videos: dict[tuple[str, str, bool | None], LabeledVideoPaths] = {}
+
+    def read_lists(self, folder: Path, subset: str, *, frame_folders: bool | None) -> Annotation | None:
+        """Read official lists; a data set that has such does so here.
+
+        Args:
+            folder: The folder of the lists.
+            subset: Which of them.
+            frame_folders: Whether videos are read as folders of frames; None for either.
+
+        Returns:
+            None: there are none, and the folder is one of classes.
+        """
+        return None
 
     def make_dataset(self, split: str, spec: Mapping[str, Any], *, training: bool) -> LabeledVideoDataset:
         """Make the dataset of a split; see `BaseDataModule.make_dataset`."""
         decoder, arguments = spec.get("decoder") or self.decoder, dict(spec.get("decoder_args") or {})
         if decoder == self.decoder:
             arguments = {**self.decoder_args, **arguments}
+        videos = self.videos(split, spec.get("dataset"), frame_folders=_READS_FOLDERS.get(decoder, False))
         return LabeledVideoDataset(
-            self.videos(split, frame_folders=decoder == "frame"),
+            videos,
             build(spec["clip_sampler"]),
-            build_decoder(decoder, arguments),
+            build_decoder(decoder, _with_frame_name(arguments, videos.frame_name)),
             transform=build(spec.get("transform")),
             training=training,
             on_error=spec.get("on_error") or "skip",
         )
 
-    def videos(self, split: str, *, frame_folders: bool = False) -> LabeledVideoPaths:
+    def videos(
+        self, split: str, dataset: Mapping[str, Any] | None = None, *, frame_folders: bool | None = False
+    ) -> LabeledVideoPaths:
         """Return the videos of a split, the same at every call.
 
         Args:
             split: The split.
-            frame_folders: Whether the videos of a folder are folders of frames.
+            dataset: The mapping that says where they are.
+            frame_folders: Whether the videos are folders of frames; None where they may be either.
 
         Raises:
-            DataError: The data folder or the annotation cannot be read; the message has the key and the path.
+            DataError: The data folder or the annotation cannot be read, or videos are missing; the message has the key
+                and the path.
         """
-        if (split, frame_folders) not in self._videos:
-            source, prefix, key = self._source(split)
-            classes: tuple[str, ...] = ()
-            if split != "train" and "train" in self.specs and source.is_dir() and self._source("train")[0].is_dir():
-                classes = self.videos("train", frame_folders=frame_folders).classes
+        dataset = dataset or {}
+        key = split, json.dumps(dataset, sort_keys=True, default=str), frame_folders
+        if key not in self._videos:
+            source = self._source(split, dataset)
             try:
-                self._videos[split, frame_folders] = LabeledVideoPaths.from_path(
-                    source,
-                    video_path_prefix=prefix,
-                    num_classes=self.num_classes,
-                    classes=classes,
-                    frame_folders=frame_folders,
-                )
+                annotation = self._annotation(source, dataset, frame_folders, self._classes(split, source))
             except DataError as error:
-                raise DataError(f"{key}: {error}") from error
-        return self._videos[split, frame_folders]
+                raise DataError(f"{source.key}: {error}") from error
+            self._videos[key] = self._checked(annotation, source, split, frame_folders)
+        return self._videos[key]
 
-    def _source(self, split: str) -> tuple[Path, str, str]:
-        """Return where a split is, the prefix of its paths, and the key that says so."""
-        if split == "test" and not self.specs["test"].get("dataset") and "val" in self.specs:
-            return self._source("val")
+    def _annotation(
+        self, source: Source, dataset: Mapping[str, Any], frame_folders: bool | None, classes: Sequence[str]
+    ) -> Annotation:
+        official = None
+        if self.lists is not None and not source.path.is_file():
+            official = self.read_lists(source.path, source.subset, frame_folders=frame_folders)
+        return official or read_annotation(
+            source.path,
+            self.num_classes,
+            classes,
+            media=source.prefix,
+            frame_folders=frame_folders,
+            video_id_to_label=label_table(dataset.get("video_id_to_label"), f"{source.key}.video_id_to_label"),
+            subset=source.subset,
+        )
+
+    def _checked(
+        self, annotation: Annotation, source: Source, split: str, frame_folders: bool | None
+    ) -> LabeledVideoPaths:
+        """Hold the videos of an annotation, after a look at which there are and what an index knows of them."""
+        has_paths = source.path.is_dir() and not annotation.as_published  # a folder of classes has been looked into
+        videos = LabeledVideoPaths.of(annotation, path_prefix=source.path if has_paths else source.prefix)
+        if not has_paths:
+            videos, missing = locate(videos, frame_folders=frame_folders, as_published=annotation.as_published)
+            videos = without_missing(videos, missing, key=source.key, split=split, on_missing=self.on_missing)
+        index = VideoIndex.find(videos.path_prefix) if videos.path_prefix else None
+        if index is None:
+            return videos
+        report_unreadable(videos, index, key=source.key, split=split, max_failure_share=self.max_failure_share)
+        return with_known_lengths(videos, index) if frame_folders else videos
+
+    def _classes(self, split: str, source: Source) -> tuple[str, ...]:
+        """Return the order of the classes that a split has to have, where something says it."""
+        has_lists = self.lists is not None and not source.path.is_file()
+        if self.classes or has_lists or split == "train" or "train" not in self.specs:
+            return self.classes
+        dataset = self.specs["train"].get("dataset") or {}
+        training = self._source("train", dataset[0] if isinstance(dataset, list | tuple) else dataset)
+        names_classes = source.path.is_dir() or source.path.suffix == ".csv"
+        if not names_classes or source.path.is_dir() != training.path.is_dir() or not training.path.exists():
+            return ()
+        return self._annotation(training, {}, None, ()).classes
+
+    def _source(self, split: str, dataset: Mapping[str, Any]) -> Source:
+        """Return where the videos of a split are listed."""
+        for name in dataset:
+            if name not in _DATASET_KEYS:
+                close = nearest(str(name), _DATASET_KEYS) or " or ".join(_DATASET_KEYS)
+                raise ConfigError(f"datamodule.{split}.dataset.{name}: unknown key. Did you mean {close}?")
+        if split == "test" and not dataset and "val" in self.specs:
+            split, dataset = "val", self._mapping_of("val")
         if self.datadir is not None and not Path(self.datadir).is_dir():
             raise DataError(f"datamodule.datadir (dir.data)={self.datadir}: there is no such folder.")
-        dataset = self.specs[split].get("dataset") or {}
-        prefix = str(dataset.get("video_path_prefix") or self.video_path_prefix)
+        subset = str(dataset.get("subset") or self.subsets[split])
+        if self.choices:
+            choose(dict.fromkeys(self.choices), subset, f"datamodule.{split}.dataset.subset")
+        prefix = dataset.get("video_path_prefix") or self.video_path_prefix
+        if not prefix and self.media and self.datadir is not None:
+            prefix = Path(self.datadir) / self.media
         if dataset.get("datadir"):
-            return Path(dataset["datadir"]), prefix, f"datamodule.{split}.dataset.datadir"
+            return Source(Path(dataset["datadir"]), str(prefix), subset, f"datamodule.{split}.dataset.datadir")
         if self.datadir is None:
             raise ConfigError(
                 f"Where the {split} split is is not said: write dir.data=/path/to/data (datamodule.datadir), or "
                 f"datamodule.{split}.dataset.datadir."
             )
-        return Path(self.datadir) / _FOLDERS[split], prefix, f"datamodule.datadir (dir.data), folder {_FOLDERS[split]}"
+        folder = subset if self.lists is None else self.lists
+        key = f"datamodule.datadir (dir.data), folder {folder}"
+        return Source(Path(self.datadir) / folder, str(prefix), subset, key)
+
+    def _mapping_of(self, split: str) -> Mapping[str, Any]:
+        dataset = self.specs[split].get("dataset") or {}
+        if isinstance(dataset, Mapping):
+            return dataset
+        raise ConfigError(
+            f"datamodule.test.dataset is missing: datamodule.{split}.dataset lists several, so which of them are meant "
+            "has to be said."
+        )
+
+
+def _with_frame_name(arguments: Mapping[str, Any], frame_name: str | None) -> dict[str, Any]:
+    """Return the arguments of a decoder with the names of frames that an annotation has, whose numbers it uses."""
+    if frame_name is None:
+        return dict(arguments)
+    if arguments.get("frame_name", frame_name) != frame_name:
+        name = arguments["frame_name"]
+        raise ConfigError(f"decoder_args.frame_name={name!r}, but the annotation says {frame_name!r}: leave it out.")
+    return {**arguments, "frame_name": frame_name, "first_index": 0}
 
 
 class VideoDataModule(VideoBaseDataModule):
@@ -142,30 +295,13 @@ class VideoDataModule(VideoBaseDataModule):
 
     Args:
         num_classes: Number of classes.
-        datadir: As for all other arguments, see `VideoBaseDataModule`.
-        train: The training split.
-        val: The validation split.
-        test: The test split.
-        video_path_prefix: Default of the splits.
-        decode_audio: Must be false.
-        decoder: Name of the decoder, default of the splits.
-        decoder_args: Arguments of the decoder, default of the splits.
+        datadir: Folder of the data.
+        **shared: Further keys, see `VideoBaseDataModule`.
 
     Raises:
         ConfigError: As in `VideoBaseDataModule`.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        datadir: str | Path | None = None,
-        train: Mapping[str, Any] | None = None,
-        val: Mapping[str, Any] | None = None,
-        test: Mapping[str, Any] | None = None,
-        video_path_prefix: str | Path = "",
-        decode_audio: bool = False,
-        decoder: str = "pyav",
-        decoder_args: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(datadir, train, val, test, video_path_prefix, decode_audio, decoder, decoder_args)
+    def __init__(self, num_classes: int, datadir: str | Path | None = None, **shared: Unpack[VideoKeys]) -> None:
+        super().__init__(datadir, **shared)
         self.num_classes = num_classes

@@ -1,6 +1,6 @@
 """Which videos a split has and what their labels are."""
 
-from eztorch.datasets.annotations.forms import VIDEO_EXTENSIONS, read_csv, read_file, read_folder
+from eztorch.datasets.annotations.forms import VIDEO_EXTENSIONS, read_annotation, read_csv
 from eztorch.datasets.annotations.labeled_video import Annotation, Label, LabeledVideo
 from eztorch.datasets.annotations.paths import LabeledVideoPaths
 
@@ -10,7 +10,6 @@ __all__ = [
     "Label",
     "LabeledVideo",
     "LabeledVideoPaths",
+    "read_annotation",
     "read_csv",
-    "read_file",
-    "read_folder",
 ]

@@ -55,7 +55,7 @@ def read_ucf101(folder: Path, subset: str, split_id: int = 1, num_classes: int =
         if len(numbers) == 1 and int(numbers[0]) != label + 1:
             raise DataError(f"{path}, {where}: classInd.txt gives {name} the number {label + 1}, not {numbers[0]}.")
         videos.append(LabeledVideo(video, label, frame_count(numbers[1], path, where) if numbers[1:] else None))
-    return Annotation(videos, names)
+    return Annotation(videos, names, as_published=True)
 
 
 def read_hmdb51(folder: Path, subset: str, split_id: int = 1, num_classes: int = 51) -> Annotation:
@@ -78,7 +78,7 @@ def read_hmdb51(folder: Path, subset: str, split_id: int = 1, num_classes: int =
     lists = [f"{name}list0{split_id}.txt" for name in _HMDB51_LISTS.get(subset, (subset,))]
     for path in (folder / name for name in lists):
         if path.is_file():
-            return Annotation(read_csv(path, num_classes))
+            return Annotation(read_csv(path, num_classes), as_published=True)
     files = {path.name: path for path in sorted(folder.glob(f"*_test_split{split_id}.txt"))}
     if len(files) != num_classes:
         official_file(
@@ -97,7 +97,7 @@ def read_hmdb51(folder: Path, subset: str, split_id: int = 1, num_classes: int =
                 raise DataError(f"{path}, {where}: expected '<video> <0 for unused, 1 for train, 2 for test>'.")
             if int(use) == _HMDB51_USE[subset]:
                 videos.append(LabeledVideo(f"{name}/{video.strip()}", label))
-    return Annotation(videos, names)
+    return Annotation(videos, names, as_published=True)
 
 
 def _check_split(split_id: int) -> None:

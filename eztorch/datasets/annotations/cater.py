@@ -49,4 +49,4 @@ def read_cater(folder: Path, subset: str, task: int) -> Annotation:
             raise DataError(f"{path}, {where}: expected {'labels' if several else 'one label'} from 0.")
         label: Label = tuple(float(one in present) for one in range(num_classes)) if several else present.pop()
         videos.append(LabeledVideo(columns[0], label))
-    return Annotation(videos)
+    return Annotation(videos, as_published=True)

@@ -52,7 +52,7 @@ def read_diving48(folder: Path, subset: str, version: int = 2, num_classes: int 
         # Clips are cut already: a part that begins at 0 is the whole, whatever the number of frames was counted with.
         segment = Segment(first, last + 1, "frames") if first else None
         videos.append(LabeledVideo(f"{fields['vid_name']}.mp4", label_of(fields.get("label"), where), None, segment))
-    return Annotation(videos, _classes(folder, num_classes))
+    return Annotation(videos, _classes(folder, num_classes), as_published=True)
 
 
 def _classes(folder: Path, num_classes: int) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def read_epic_kitchens(
         videos.append(
             LabeledVideo(video if frame_folders else f"{video}.MP4", targets[task], num_frames, segment, targets)
         )
-    return Annotation(videos, _names(folder / f"EPIC_{task}_classes.csv", NUM_CLASSES[task]))
+    return Annotation(videos, _names(folder / f"EPIC_{task}_classes.csv", NUM_CLASSES[task]), as_published=True)
 
 
 def _frames(row: Mapping[str, str], stride: int) -> Segment:

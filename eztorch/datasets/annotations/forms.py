@@ -36,19 +36,36 @@ _CSV_FORM = "'<path> [<label> [<number of frames>]]', separated by spaces"
 _COMMA_SEPARATED = re.compile(r"\S+[,;]\s*-?\d+\s*([,;].*)?$")
 
 
-def read_file(
+def read_annotation(
     path: Path,
     num_classes: int | None = None,
     classes: Sequence[str] = (),
+    *,
     media: str | Path = "",
+    frame_folders: bool | None = False,
     video_id_to_label: Mapping[int, Label] | None = None,
     subset: str | None = None,
 ) -> Annotation:
-    """Read an annotation file of any form; for the arguments see `LabeledVideoPaths.from_path`.
+    """Read a folder of classes or an annotation file of any form.
+
+    Args:
+        path: The folder or file.
+        num_classes: Number of classes; labels are checked against it. None for no check.
+        classes: Names of the classes in the order of their labels, for the forms that name classes; by default the
+            names in alphabetical order.
+        media: For a csv of Kinetics, the folder of the files.
+        frame_folders: For the form of folders, whether a video is a folder of frames and not a file; None to look.
+        video_id_to_label: For the frame list, labels that replace those of the file.
+        subset: For a csv of Kinetics that has lines of several splits, which are meant.
 
     Raises:
-        DataError: The file or a line of it cannot be read, or it lists no video.
+        DataError: There is nothing at the path, nothing in it, or something in it cannot be read; the message names
+            the file and the line.
     """
+    if path.is_dir():
+        return read_folder(path, num_classes, classes, frame_folders)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such annotation file or folder of classes.")
     if path.suffix == ".json":
         annotation = Annotation(list(_read_json(path, label_check(path, num_classes))))
     else:
@@ -58,7 +75,7 @@ def read_file(
         elif is_frame_list(lines):
             annotation = read_frame_list(path, lines, num_classes, video_id_to_label)
         else:
-            annotation = Annotation(list(_read_csv(path, lines, label_check(path, num_classes))))
+            annotation = Annotation(list(read_csv_lines(path, lines, label_check(path, num_classes))))
     if not annotation.videos:
         raise DataError(f"{path}: the file lists no video.")
     return annotation
@@ -70,12 +87,13 @@ def read_csv(path: Path, num_classes: int | None = None) -> list[LabeledVideo]:
     Raises:
         DataError: The file or a line of it cannot be read.
     """
-    return list(_read_csv(path, lines_of(path), label_check(path, num_classes)))
+    return list(read_csv_lines(path, lines_of(path), label_check(path, num_classes)))
 
 
-def _read_csv(
+def read_csv_lines(
     path: Path, lines: Sequence[tuple[str, str]], label_of: Callable[[Any, str], int]
 ) -> Iterator[LabeledVideo]:
+    """Yield the videos of lines `<path> [<label> [<number of frames>]]`; each line comes with where it stands."""
     for line, where in lines:
         columns = line.rsplit(None, 2)
         if _COMMA_SEPARATED.match(line):
@@ -111,7 +129,7 @@ def _read_json(path: Path, label_of: Callable[[Any, str], int]) -> Iterator[Labe
 def read_folder(
     folder: Path, num_classes: int | None, classes: Sequence[str], frame_folders: bool | None
 ) -> Annotation:
-    """Return the videos of a folder of classes; for the arguments see `LabeledVideoPaths.from_path`.
+    """Return the videos of a folder of classes; for the arguments see `read_annotation`.
 
     Raises:
         DataError: There is no video in it, or a class that is none of `classes`.

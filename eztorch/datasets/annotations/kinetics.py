@@ -60,7 +60,7 @@ def read_kinetics_csv(
             ) from error
         label = row.get("label") or ""
         videos.append(LabeledVideo(os.path.join(folders.get(label, ""), name), labels.get(label, -1)))
-    return Annotation(videos, names)
+    return Annotation(videos, names, as_published=True)
 
 
 def _of_subset(path: Path, rows: list[dict[str, str]], subset: str | None) -> list[dict[str, str]]:

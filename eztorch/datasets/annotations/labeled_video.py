@@ -42,11 +42,14 @@ class Annotation(NamedTuple):
         videos: The videos.
         classes: Names of the classes in the order of their labels, where they are known.
         frame_name: Name of a frame's file in a folder of frames, a format string over `index`, where it is said.
+        as_published: Whether the paths are those that the files were published under. A prepared copy may have another
+            extension, and a folder of frames none.
     """
 
     videos: list[LabeledVideo]
     classes: tuple[str, ...] = ()
     frame_name: str | None = None
+    as_published: bool = False
 
 
 def label_check(path: Path, num_classes: int | None) -> Callable[[Any, str], int]:

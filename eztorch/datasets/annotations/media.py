@@ -14,63 +14,65 @@ from eztorch.datasets.video_index import VideoIndex
 FLOW_DIRECTION = "{flow_direction}"
 
 
-class Located(NamedTuple):
-    """Videos whose files have been looked for.
+class _Folder(NamedTuple):
+    """What is in a folder: the names, and the name of the video file of each stem."""
 
-    Attributes:
-        videos: The videos, each with the path of the file that there is.
-        missing: Which of them have none.
-    """
-
-    videos: LabeledVideoPaths
-    missing: list[int]
+    names: frozenset[str]
+    files: dict[str, str]
 
 
-def locate(videos: LabeledVideoPaths, *, frame_folders: bool = False, any_extension: bool = False) -> Located:
-    """Look for the files of videos, with one look at each folder that they are in, not at each file.
+def locate(
+    videos: LabeledVideoPaths, *, frame_folders: bool | None = False, as_published: bool = False
+) -> tuple[LabeledVideoPaths, list[int]]:
+    """Look for the files of videos, with one look into each folder that they are in, not at each file.
 
     Args:
         videos: The videos.
-        frame_folders: Whether they are folders of frames: then their names have no extension.
-        any_extension: Whether a file that differs by its extension alone may stand for a listed one, since official
-            lists name the files as they were published, and prepared copies have other extensions.
+        frame_folders: Whether they are folders of frames; None where they may be either.
+        as_published: Whether a file that differs from what is listed by its extension alone, or a folder without one,
+            may stand for it.
+
+    Returns:
+        The videos, each with the path of the file that there is, and the indices of those that have none.
     """
-    folders: dict[str, dict[str, str]] = {}
+    folders: dict[str, _Folder] = {}
     found: dict[str, str | None] = {}
     paths = [video.path for video in videos]
     for path in paths:
         if path not in found:
-            found[path] = _find(os.path.join(videos.path_prefix, path), path, folders, frame_folders, any_extension)
+            parent, name = os.path.split(os.path.join(videos.path_prefix, path))
+            if parent not in folders:
+                folders[parent] = _look(parent or ".")
+            known = name if FLOW_DIRECTION in parent else _match(name, folders[parent], frame_folders, as_published)
+            found[path] = None if known is None else path[: len(path) - len(name)] + known
     missing = [index for index, path in enumerate(paths) if found[path] is None]
-    if all(found[path] in (path, None) for path in paths):
-        return Located(videos, missing)
-    return Located(videos.with_videos([one._replace(path=found[one.path] or one.path) for one in videos]), missing)
+    if all(one in (path, None) for path, one in found.items()):
+        return videos, missing
+    return videos.with_videos([video._replace(path=found[video.path] or video.path) for video in videos]), missing
 
 
-def _find(
-    full: str, path: str, folders: dict[str, dict[str, str]], frame_folders: bool, any_extension: bool
-) -> str | None:
-    """Return the path with the name that the file has, None where there is no file."""
-    parent, _, name = full.rpartition("/")
-    if FLOW_DIRECTION in full:
-        return path  # two folders, of which only the decoder knows the names
-    names = folders.get(parent)
-    if names is None:
-        names = folders[parent] = _names(parent or ".")
-    stem = _stem(name)
-    for form in (name, stem) if any_extension else (name,):
-        if form in names and not (frame_folders and any_extension and form != stem):
-            return path[: len(path) - len(name)] + names[form]
-    return None
-
-
-def _names(folder: str) -> dict[str, str]:
-    """Return the names in a folder by themselves and, of videos, by their stems."""
+def _look(folder: str) -> _Folder:
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(os.listdir(folder), reverse=True)
     except OSError:
-        return {}
-    return {_stem(name): name for name in reversed(names)} | {name: name for name in names}
+        names = []
+    return _Folder(frozenset(names), {_stem(name): name for name in names if _stem(name) != name})
+
+
+def _match(name: str, folder: _Folder, frame_folders: bool | None, as_published: bool) -> str | None:
+    """Return what stands in a folder for a name that is listed.
+
+    >>> folder = _Folder(frozenset({"a.mp4", "b"}), {"a": "a.mp4"})
+    >>> _match("a.avi", folder, False, False), _match("a.avi", folder, False, True), _match("b.avi", folder, True, True)
+    (None, 'a.mp4', 'b')
+    """
+    stem = _stem(name) if as_published else name
+    if not frame_folders:
+        if name in folder.names:
+            return name
+        if as_published and stem in folder.files:
+            return folder.files[stem]
+    return stem if frame_folders is not False and stem in folder.names else None
 
 
 def _stem(name: str) -> str:
@@ -80,19 +82,23 @@ def _stem(name: str) -> str:
 
 def with_known_lengths(videos: LabeledVideoPaths, index: VideoIndex) -> LabeledVideoPaths:
     """Return videos with the numbers of frames that an index knows where the annotation lacks them."""
-    if all(video.num_frames for video in videos):
+    known = [
+        index.facts(videos.full_path(row)) if video.num_frames is None else None for row, video in enumerate(videos)
+    ]
+    if not any(known):
         return videos
-    known = []
-    for row, video in enumerate(videos):
-        facts = None if video.num_frames else index.facts(videos.full_path(row))
-        known.append(video._replace(num_frames=facts.num_frames) if facts and facts.ok else video)
-    return videos.with_videos(known)
+    return videos.with_videos(
+        [
+            video._replace(num_frames=facts.num_frames) if facts and facts.ok else video
+            for video, facts in zip(videos, known, strict=True)
+        ]
+    )
 
 
 def unreadable(videos: LabeledVideoPaths, index: VideoIndex) -> Iterator[tuple[str, str]]:
     """Yield the path and the reason of every video that an index knows to be unreadable, and that has not changed."""
-    for row in range(len(videos)):
-        path = videos.full_path(row)
-        facts = index.facts(path, verify=False)
-        if facts is not None and not facts.ok and (facts := index.facts(path)) is not None:
+    bad = {os.path.join(index.folder, facts.path) for facts in index if not facts.ok}
+    for row in range(len(videos) if bad else 0):
+        path = os.path.abspath(videos.full_path(row))
+        if path in bad and (facts := index.facts(path)) is not None:
             yield path, facts.status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from eztorch.datasets.annotations.forms import read_file, read_folder
-from eztorch.datasets.annotations.labeled_video import Annotation, Label, LabeledVideo
+from eztorch.datasets.annotations.forms import read_annotation
+from eztorch.datasets.annotations.labeled_video import Annotation, LabeledVideo
 from eztorch.datasets.decoders.reader import Segment
 from eztorch.utils.errors import DataError
 
@@ -131,51 +131,30 @@ class LabeledVideoPaths:
         return LabeledVideoPaths(videos, path_prefix=self.path_prefix, classes=self.classes, frame_name=self.frame_name)
 
     @classmethod
-    def from_path(
-        cls,
-        path: str | Path,
-        *,
-        video_path_prefix: str | Path = "",
-        num_classes: int | None = None,
-        classes: Sequence[str] = (),
-        frame_folders: bool | None = False,
-        video_id_to_label: Mapping[int, Label] | None = None,
-        subset: str | None = None,
-    ) -> LabeledVideoPaths:
-        """Read an annotation.
-
-        A **folder** has the videos as `<class>/<video>`; its labels are the classes in alphabetical order. A file has
-        one of the forms that `eztorch.datasets.annotations.forms` describes: **json**, **csv** of lines
-        `<path> [<label> [<number of frames>]]`, the csv of Kinetics, and the frame list of PyVideoAI. In files, no
-        label and the label -1 mean none.
+    def from_path(cls, path: str | Path, *, video_path_prefix: str | Path = "", **options: Any) -> LabeledVideoPaths:
+        """Read a folder of classes or an annotation file.
 
         Args:
-            path: The folder or file.
+            path: The folder or file, in one of the forms that `eztorch.datasets.annotations.forms` describes.
             video_path_prefix: Folder that the paths of a file start from; the videos of a folder are in it.
-            num_classes: Number of classes; labels are checked against it. None for no check.
-            classes: Names of the classes in the order of their labels, for the forms that name classes; by default
-                the names in alphabetical order.
-            frame_folders: For the form of folders, whether a video is a folder of frames and not a file; None to look.
-            video_id_to_label: For the frame list, labels that replace those of the file.
-            subset: For a csv of Kinetics that has lines of several splits, which are meant.
+            **options: Further arguments of `read_annotation`.
 
         Raises:
-            DataError: There is nothing at the path, nothing in it, or something in it cannot be read; the message
-                names the file and the line.
+            DataError: As in `read_annotation`.
         """
         path = Path(path)
-        if path.is_dir():
-            return cls.of(read_folder(path, num_classes, classes, frame_folders), path_prefix=path)
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such annotation file or folder of classes.")
-        annotation = read_file(path, num_classes, classes, video_path_prefix, video_id_to_label, subset)
-        return cls.of(annotation, path_prefix=video_path_prefix)
+        annotation = read_annotation(path, media=video_path_prefix, **options)
+        return cls.of(annotation, path_prefix=path if path.is_dir() else video_path_prefix)
 
     @classmethod
     def of(cls, annotation: Annotation, *, path_prefix: str | Path = "") -> LabeledVideoPaths:
         """Hold what was read of an annotation."""
-        videos, classes, frame_name = annotation
-        return cls(videos, path_prefix=path_prefix, classes=classes, frame_name=frame_name)
+        return cls(
+            annotation.videos,
+            path_prefix=path_prefix,
+            classes=annotation.classes,
+            frame_name=annotation.frame_name,
+        )
 
 
 def _label_array(videos: Sequence[LabeledVideo]) -> NDArray[Any]:

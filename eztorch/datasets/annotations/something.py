@@ -47,7 +47,7 @@ def read_something_v1(folder: Path, subset: str, num_classes: int = 174) -> Anno
             class_labels([name], names, f"{path}, {where}: the label(s)", "the file of labels")[name] if text else -1
         )
         videos.append(LabeledVideo(video, label))
-    return Annotation(videos, names)
+    return Annotation(videos, names, as_published=True)
 
 
 def read_something_v2(folder: Path, subset: str, num_classes: int = 174) -> Annotation:
@@ -70,7 +70,7 @@ def read_something_v2(folder: Path, subset: str, num_classes: int = 174) -> Anno
     content = json_of(path)
     if not isinstance(content, list):
         raise DataError(f'{path}: expected [{{"id": "7", "template": "Holding [something]"}}, ...].')
-    return Annotation([_video_v2(path, entry, names, subset) for entry in content], names)
+    return Annotation([_video_v2(path, entry, names, subset) for entry in content], names, as_published=True)
 
 
 def _video_v2(path: Path, entry: Any, names: tuple[str, ...], subset: str) -> LabeledVideo:
