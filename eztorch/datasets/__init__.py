@@ -1,14 +1,21 @@
 """Datasets, the loader samplers that address their samples, and what puts samples together."""
 
 from eztorch.datasets.annotations import LabeledVideo, LabeledVideoPaths
+from eztorch.datasets.cifar import DictCIFAR10, DictCIFAR100
 from eztorch.datasets.collate import collate, multiple_samples_collate
 from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.image_dataset import DictDataset, ImageDataset, ImageFolder
 from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
 from eztorch.datasets.loader_samplers import EpochSampler, SampleAddress, ShardSampler
 from eztorch.datasets.random_dataset import RandomDataset
 
 __all__ = [
+    "DictCIFAR10",
+    "DictCIFAR100",
+    "DictDataset",
     "EpochSampler",
+    "ImageDataset",
+    "ImageFolder",
     "LabeledVideo",
     "LabeledVideoDataset",
     "LabeledVideoPaths",

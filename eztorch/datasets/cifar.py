@@ -91,6 +91,13 @@ def read_cifar(root: str | Path, num_classes: int, *, train: bool) -> ImageSourc
     raise DataError(_not_found(root, edition))
 
 
+def has_cifar(root: str | Path, num_classes: int) -> bool:
+    """Say whether `read_cifar` would find the data set; whether its files are whole is another question."""
+    edition, root = _EDITIONS[num_classes], Path(root)
+    places = [(place, files[1]) for files in (edition.python, edition.binary) for place in (root / files[0], root)]
+    return (root / "train").is_dir() or any((place / file).is_file() for place, training in places for file in training)
+
+
 def DictCIFAR10(
     root: str | Path,
     train: bool = True,

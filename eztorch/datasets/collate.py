@@ -13,7 +13,7 @@ from eztorch.datasets.failures import SampleFailure
 from eztorch.utils.errors import DataError
 
 
-def collate(items: Sequence[Any]) -> dict[str, Any]:
+def collate(items: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     """Put the samples of a batch together.
 
     An item that is a list of samples (the clips of a video, in order) is taken apart: its samples follow one another
@@ -21,7 +21,8 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
     read, and those that a sample carries because it stands in for them, are gathered.
 
     Args:
-        items: What a dataset returned: samples, lists of samples, or `SampleFailure`s.
+        items: What a dataset returned: samples, lists of samples, or `SampleFailure`s; a mapping is a whole batch, of
+            a dataset that gives such, and stays as it is.
 
     Returns:
         The batch: every key of the samples, and `failures`, a list of `SampleFailure`, when there are any. A batch of
@@ -30,6 +31,8 @@ def collate(items: Sequence[Any]) -> dict[str, Any]:
     Raises:
         DataError: Values that do not stack; the message names the samples and the shapes.
     """
+    if isinstance(items, Mapping):
+        return dict(items)
     samples: list[Mapping[str, Any]] = []
     failures: list[SampleFailure] = []
     for item in items:

@@ -48,6 +48,11 @@ def read_stl10(root: str | Path, split: str, *, fold: int | None = None) -> Imag
     return sources[0] if len(sources) == 1 else ImageChain(sources)
 
 
+def has_stl10(root: str | Path) -> bool:
+    """Say whether `read_stl10` would find the data set; whether its files are whole is another question."""
+    return any((Path(root) / folder / "train_X.bin").is_file() for folder in (FOLDER, ""))
+
+
 def _images(path: Path) -> NDArray[np.uint8]:
     """Map the images of a file; it has them column by column, so height and width change places."""
     _check(path, 3 * 96 * 96)
