@@ -1,6 +1,14 @@
 """Networks that learn representations. Each tells `num_features` and its layers, for layer-wise learning rates."""
 
+from eztorch.models.trunks.resnet import ResNet, create_resnet
 from eztorch.models.trunks.resnet3d import ResNet3d, create_resnet3d_basic
 from eztorch.models.trunks.video_head_model import VideoHeadModel, create_video_head_model
 
-__all__ = ["ResNet3d", "VideoHeadModel", "create_resnet3d_basic", "create_video_head_model"]
+__all__ = [
+    "ResNet",
+    "ResNet3d",
+    "VideoHeadModel",
+    "create_resnet",
+    "create_resnet3d_basic",
+    "create_video_head_model",
+]
