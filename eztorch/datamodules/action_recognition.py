@@ -130,8 +130,8 @@ class Diving48DataModule(VideoBaseDataModule):
 class EpicKitchens55DataModule(VideoBaseDataModule):
     """EPIC-Kitchens-55 (Damen et al., arXiv 1804.02748); a sample has `verb` and `noun` besides `label`.
 
-    The labels of the official test sets are not public, so validation takes the videos of some participants of the
-    training list away. By default these are P26 to P31, as in Baradel et al. (arXiv 1806.06157).
+    The labels of the official test sets are not public, so the videos of some participants of the training list are
+    kept for validation: by default those of P26 to P31, the split that is common in the field.
 
     Args:
         datadir: Folder of the data.
