@@ -4,7 +4,21 @@ Every sample has its own draw, which holds for all its frames; nothing waits for
 """
 
 from eztorch.transforms.batch.base import Compose
+from eztorch.transforms.batch.blur import GaussianBlur
+from eztorch.transforms.batch.color import ColorJitter, RandomGrayscale, RandomSolarize
 from eztorch.transforms.batch.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop
 from eztorch.transforms.batch.values import Normalize, ToFloat
 
-__all__ = ["CenterCrop", "Compose", "Normalize", "RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop", "ToFloat"]
+__all__ = [
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "GaussianBlur",
+    "Normalize",
+    "RandomCrop",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomSolarize",
+    "ToFloat",
+]

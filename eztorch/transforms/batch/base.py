@@ -29,7 +29,7 @@ def to_float(batch: Tensor) -> Tensor:
     """Return a floating batch as it is, and a uint8 batch as float32 from 0 to 1."""
     if batch.is_floating_point():
         return batch
-    return torch.div(batch, 255, out=torch.empty(batch.shape, dtype=torch.float32, device=batch.device))
+    return batch.to(torch.float32).div_(255)
 
 
 class InPlaceTransform(nn.Module, ABC):

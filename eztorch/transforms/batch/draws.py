@@ -15,6 +15,8 @@ from torch import Tensor
 
 from eztorch.utils.errors import ConfigError
 
+_PIECE_BYTES = 2**28  # of samples that a device changes together
+
 
 def probability(p: float) -> float:
     """Return `p`.
@@ -66,20 +68,28 @@ def send(values: Tensor, device: torch.device) -> Tensor:
 def pieces(batch: Tensor, samples: Sequence[int], index: Tensor) -> Iterator[tuple[Tensor, slice]]:
     """Yield the chosen samples of a batch to be changed in place, with their places in `samples`.
 
-    On the CPU they come one by one, as views, so that one lies in the cache while it is changed. On a device they come
-    together, copied and written back afterwards, so that there are few kernels.
-
     Args:
         batch: Batch, shape (B, ...).
         samples: Indices of the chosen samples, rising.
         index: The same on the device of the batch, int64.
     """
-    if batch.device.type == "cpu":
-        for place, sample in enumerate(samples):
-            yield batch[sample : sample + 1], slice(place, place + 1)
-    elif len(samples) == len(batch):
-        yield batch, slice(None)
-    elif samples:
-        piece = batch.index_select(0, index)
-        yield piece, slice(None)
-        batch.index_copy_(0, index, piece)
+    return _single_views(batch, samples) if batch.device.type == "cpu" else _copies(batch, samples, index)
+
+
+def _single_views(batch: Tensor, samples: Sequence[int]) -> Iterator[tuple[Tensor, slice]]:
+    """Yield one sample at a time, which then lies in the cache while it is changed."""
+    for place, sample in enumerate(samples):
+        yield batch[sample : sample + 1], slice(place, place + 1)
+
+
+def _copies(batch: Tensor, samples: Sequence[int], index: Tensor) -> Iterator[tuple[Tensor, slice]]:
+    """Yield many samples at a time, for few kernels, but not all, which would take the memory of several batches."""
+    together = max(1, _PIECE_BYTES // max(1, batch[:1].numel() * batch.element_size()))
+    for start in range(0, len(samples), together):
+        places = slice(start, min(start + together, len(samples)))
+        if len(samples) == len(batch):
+            yield batch[places], places
+        else:
+            piece = batch.index_select(0, index[places])
+            yield piece, places
+            batch.index_copy_(0, index[places], piece)
