@@ -24,7 +24,7 @@ def sinkhorn(
         Q = Diag(u) exp(scores / eps) Diag(v),  with rows and columns brought to equal sums in turn
 
     Args:
-        scores: Similarities of the samples of this process to the prototypes, shape (B, K).
+        scores: Cosines of the samples of this process with the prototypes, shape (B, K).
         eps: Smoothness; small values give hard assignments.
         iterations: Of Sinkhorn and Knopp's algorithm.
         everywhere: Sums a tensor over all processes; by default there is one.
@@ -41,9 +41,8 @@ def sinkhorn(
     if not eps > 0:
         raise ConfigError(f"eps={eps}; expected a value above 0.")
     with torch.autocast(scores.device.type, enabled=False):
-        logits = scores.to(torch.promote_types(scores.dtype, torch.float32)) / eps
-        # Of each sample, the highest exponential is 1: the first scaling of the rows, which changes no assignment.
-        q = (logits - logits.amax(dim=1, keepdim=True)).exp()
+        # A constant factor changes no assignment; this one keeps the exponentials of cosines in range.
+        q = ((scores.to(torch.promote_types(scores.dtype, torch.float32)) - 1) / eps).exp()
         for _ in range(iterations):
             q = q / everywhere(q.sum(dim=0, keepdim=True)).clamp_min(torch.finfo(q.dtype).tiny)
             q = q / q.sum(dim=1, keepdim=True)

@@ -31,7 +31,8 @@ def whitened(z: Tensor, *, eps: float = 0.0) -> Tensor:
     covariance = centred.T @ centred / (len(z) - 1)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     factor = torch.linalg.cholesky_ex((1 - eps) * covariance + eps * identity).L
-    return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+    white: Tensor = torch.linalg.solve_triangular(factor, centred.T, upper=False)
+    return white.T
 
 
 def wmse_loss(views: Tensor, *, size: int | None = None, eps: float = 0.0) -> Tensor:

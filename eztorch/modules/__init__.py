@@ -4,7 +4,7 @@ from eztorch.modules.batch_shuffle import shuffle, unshuffle
 from eztorch.modules.batch_statistics import average_batch_statistics
 from eztorch.modules.ema import ema_update
 from eztorch.modules.feature_queue import FeatureQueue
-from eztorch.modules.gather import gather_with_gradient, gather_without_gradient
+from eztorch.modules.gather import gather_with_gradient, gather_without_gradient, sum_over_processes
 from eztorch.modules.momentum_target import MomentumTarget
 from eztorch.modules.split_batch_norm import (
     SplitBatchNorm1d,
@@ -25,5 +25,6 @@ __all__ = [
     "gather_with_gradient",
     "gather_without_gradient",
     "shuffle",
+    "sum_over_processes",
     "unshuffle",
 ]

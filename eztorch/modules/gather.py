@@ -47,6 +47,16 @@ def gather_with_gradient(x: Tensor) -> Tensor:
     return gathered
 
 
+def sum_over_processes(x: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, detached, the same on every one; x itself on a single process."""
+    x = x.detach()
+    if world_size() == 1:
+        return x
+    total = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from eztorch.models.heads.linear import LinearHead
 from eztorch.models.heads.mlp import MLPHead
+from eztorch.models.heads.prototypes import DINOHead, PrototypeHead
 from eztorch.models.heads.video_resnet import VideoResNetHead, create_video_resnet_head
 
-__all__ = ["LinearHead", "MLPHead", "VideoResNetHead", "create_video_resnet_head"]
+__all__ = ["DINOHead", "LinearHead", "MLPHead", "PrototypeHead", "VideoResNetHead", "create_video_resnet_head"]

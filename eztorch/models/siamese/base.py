@@ -146,6 +146,18 @@ class SiameseModel(LightningModule, ABC):
             batch: The batch, for a method that needs more of it than its views.
         """
 
+    def require_all_views(self) -> None:
+        """Refuse a plan that leaves views out or cuts them: the method has no target and compares whole views.
+
+        Raises:
+            ConfigError: `sym` is false, or there are patches.
+        """
+        if not self.plan.sym or self.plan.num_splits:
+            raise ConfigError(
+                f"{type(self).__name__} compares all views with one another, whole; write model.sym=true and "
+                "model.num_splits=0."
+            )
+
     def mean_over_pairs(self, queries: Mapping[int, Features], loss: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Average a loss over the pairs of views, and over the combinations of patches of a query view.
 

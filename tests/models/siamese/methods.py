@@ -14,6 +14,14 @@ from eztorch.models import siamese
 
 _QUEUE = {"queue": {"size": 44, "feature_dim": 4}}  # written round more than once, and never in whole batches
 _NO_PREDICTOR = {"predictor": None}
+_PROTOTYPES = {"_target_": "eztorch.models.heads.PrototypeHead", "input_dim": 4, "num_prototypes": 6}
+_DINO_HEAD = {
+    "_target_": "eztorch.models.heads.DINOHead",
+    "input_dim": 16,
+    "hidden_dim": 8,
+    "bottleneck_dim": 4,
+    "output_dim": 6,
+}
 
 # Name of the case: class and keys.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,6 +32,19 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ressl": ("ReSSLModel", {**_QUEUE, "use_keys": True, **_NO_PREDICTOR, "shuffle_bn": False}),
     "byol": ("BYOLModel", {}),
     "simsiam": ("SimSiamModel", {}),
+    "simclr": ("SimCLRModel", _NO_PREDICTOR),
+    "dcl": ("SimCLRModel", {"decoupled": True, **_NO_PREDICTOR}),
+    "dclw": ("SimCLRModel", {"decoupled": True, "sigma": 0.5, **_NO_PREDICTOR}),
+    "supcon": ("SupConModel", _NO_PREDICTOR),
+    "barlow twins": ("BarlowTwinsModel", _NO_PREDICTOR),
+    "vicreg": ("VICRegModel", {"invariance": 1.0, "variance": 1.0, "covariance": 0.04, **_NO_PREDICTOR}),
+    "nnclr": ("NNCLRModel", _QUEUE),
+    "swav": ("SwAVModel", {"predictor": _PROTOTYPES, "freeze_prototypes_epochs": 0}),
+    "swav with a queue": (
+        "SwAVModel",
+        {"predictor": _PROTOTYPES, "freeze_prototypes_epochs": 0, "queue_start_epoch": 0, **_QUEUE},
+    ),
+    "dino": ("DINOModel", {"projector": _DINO_HEAD, "freeze_last_layer_epochs": 0, **_NO_PREDICTOR}),
 }
 
 

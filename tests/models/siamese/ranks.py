@@ -50,7 +50,7 @@ class Views(Dataset):
         return self.views.shape[1]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"input": list(self.views[:, index])}
+        return {"input": list(self.views[:, index]), "label": index % 3}
 
 
 class Strided(Sampler[int]):
