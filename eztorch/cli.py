@@ -1,4 +1,4 @@
-"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...`."""
+"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...` and `eztorch data COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 
 import eztorch
+from eztorch.data.commands import SUMMARY as DATA_SUMMARY
+from eztorch.data.commands import main as data
 from eztorch.engine.arguments import FLAGS, unknown_flag
 from eztorch.engine.help import overview
 from eztorch.engine.launch import main as launch
@@ -26,11 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help"):
-        print(overview())
+        print(overview(groups={"data": DATA_SUMMARY}))
         return 0
     if words[0] == "--version":
         print(eztorch.__version__)
         return 0
+    if words[0] == "data":
+        return data(words[1:])
     try:
         _check_task(words[0])
     except EztorchError as error:
@@ -41,10 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_task(word: str) -> None:
     if word in TASKS:
         return
-    tasks = ", ".join(TASKS)
+    names = [*TASKS, "data"]
+    tasks = ", ".join(names)
     if any(word.partition("=")[0] in flag.names for flag in FLAGS):
         raise ConfigError(f"the task comes first: eztorch TASK {word} ..., where TASK is one of {tasks}.")
     if word.startswith("-"):
         raise unknown_flag(word, ["--help", "--version"])
-    close = nearest(word, TASKS)
+    close = nearest(word, names)
     raise ConfigError(f"there is no task {word!r}.{f' Did you mean {close!r}?' if close else ''} Tasks: {tasks}.")

@@ -33,7 +33,7 @@ def probe(*words, modules=HEAVY):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], [], ["pretrain", "--help"], ["--version"], ["pretrain", "--version"], ["x"]]
+    "words", [["--help"], [], ["pretrain", "--help"], ["--version"], ["pretrain", "--version"], ["x"], ["data"]]
 )
 def test_cli__answers_for_itself_without_torch_and_without_hydra(words):
     done = probe(*words, modules=(*HEAVY, "hydra", "omegaconf", "yaml", "rich"))

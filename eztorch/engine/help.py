@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import eztorch
 from eztorch.engine.arguments import FLAGS
@@ -22,8 +22,12 @@ def columns(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in table)
 
 
-def overview() -> str:
-    """Return the help of the program: its tasks and an example of each."""
+def overview(groups: Mapping[str, str]) -> str:
+    """Return the help of the program: its tasks, an example of each, and its groups of other commands.
+
+    Args:
+        groups: Name and summary of each group of commands.
+    """
     return f"""\
 eztorch {eztorch.__version__}: self-supervised and supervised learning on video and images.
 
@@ -32,10 +36,14 @@ Usage: eztorch TASK -cn EXPERIMENT [key=value ...]
 Tasks:
 {columns((task.name, task.summary) for task in TASKS.values())}
 
+Other commands:
+{columns(groups.items())}
+
 Examples:
 {_lines(task.examples[0] for task in TASKS.values())}
 
-eztorch TASK --help lists the flags and the experiments of a task; eztorch --version prints the version."""
+eztorch TASK --help lists the flags and the experiments of a task, eztorch {"|".join(groups)} --help its commands;
+eztorch --version prints the version."""
 
 
 def task_help(task: Task) -> str:

@@ -10,8 +10,9 @@ from eztorch.engine.tasks import TASKS
 
 
 def test_overview__lists_every_task_with_its_line_and_an_example():
-    text = overview()
+    text = overview(groups={"data": "Look at data."})
     assert eztorch.__version__ in text
+    assert "  data  Look at data.\n" in text
     for task in TASKS.values():
         assert task.summary in text
         assert task.examples[0] in text
