@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import Required, TypedDict
 
 from eztorch.models.siamese.checks import check_chain
+from eztorch.models.siamese.gradient_cache import cached_step, checked_size
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.siamese.view_plan import ViewPlan, combine_patches, split_patches
@@ -62,6 +63,7 @@ class SiameseKeys(TypedDict, total=False):
     mutual_pass: bool
     num_splits: int
     num_splits_per_combination: int
+    gradient_cache_size: int | None
 
 
 class SiameseModel(LightningModule, ABC):
@@ -85,6 +87,8 @@ class SiameseModel(LightningModule, ABC):
         mutual_pass: Encode the views of the same shape as one batch.
         num_splits: Cut global query views into this number of patches along height and width; 0 for whole views.
         num_splits_per_combination: Patches whose features are averaged to make a query.
+        gradient_cache_size: Samples whose activations are kept at a time, for batches that do not fit in memory; see
+            `eztorch.models.siamese.gradient_cache`. None keeps those of the batch.
 
     Raises:
         ConfigError: A value is out of its range, or the networks do not fit together.
@@ -107,6 +111,7 @@ class SiameseModel(LightningModule, ABC):
         mutual_pass: bool = False,
         num_splits: int = 0,
         num_splits_per_combination: int = 2,
+        gradient_cache_size: int | None = None,
     ) -> None:
         super().__init__()
         self.trunk: nn.Module = build(trunk)
@@ -121,6 +126,7 @@ class SiameseModel(LightningModule, ABC):
         self.train_transform = build_transform(train_transform)
         self.val_transform = build_transform(val_transform)
         self.test_transform = build_transform(test_transform)
+        self.gradient_cache_size = checked_size(gradient_cache_size)
         self.branch: TargetBranch | None = None
         # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
         self.total_steps = 1
@@ -261,8 +267,11 @@ class SiameseModel(LightningModule, ABC):
         seed_step(self, batch_idx)
         views = self.plan.check(apply_transform(self.train_transform, batch["input"]))
         keys = self.encode_keys(views)
-        queries = self.encode_queries(views)
-        loss, scalars = self.compute_loss(queries, keys, batch)
+        if self.gradient_cache_size is None:
+            queries = self.encode_queries(views)
+            loss, scalars = self.compute_loss(queries, keys, batch)
+        else:
+            loss, scalars, queries = cached_step(self, views, keys, batch, size=self.gradient_cache_size)
         if self.branch is not None:
             scalars = {**scalars, "momentum_value": self.momentum_at(self.global_step)}
         named = {f"pretrain/{name}": value for name, value in {"loss": loss.detach(), **scalars}.items()}
@@ -301,7 +310,18 @@ class SiameseModel(LightningModule, ABC):
         """Make the optimizer step (once per accumulated batch), then move what moves with it."""
         step = self.trainer.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.gradient_cache_size is not None:
+            optimizer.zero_grad()
         self.after_optimizer_step(step)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Forget the gradients of the step before; with a gradient cache that was done behind it.
+
+        Lightning asks for it between the training step, in which a gradient cache makes most of the gradients, and the
+        backward pass.
+        """
+        if self.gradient_cache_size is None:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the weights of a checkpoint of the predecessor under its names."""

@@ -14,6 +14,7 @@ from eztorch.models import siamese
 
 _QUEUE = {"queue": {"size": 44, "feature_dim": 4}}  # written round more than once, and never in whole batches
 _NO_PREDICTOR = {"predictor": None}
+_TWO_FEATURES = {"_target_": "torch.nn.Linear", "in_features": 16, "out_features": 2}
 _PROTOTYPES = {"_target_": "eztorch.models.heads.PrototypeHead", "input_dim": 4, "num_prototypes": 6}
 _DINO_HEAD = {
     "_target_": "eztorch.models.heads.DINOHead",
@@ -38,6 +39,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "supcon": ("SupConModel", _NO_PREDICTOR),
     "barlow twins": ("BarlowTwinsModel", _NO_PREDICTOR),
     "vicreg": ("VICRegModel", {"invariance": 1.0, "variance": 1.0, "covariance": 0.04, **_NO_PREDICTOR}),
+    "w-mse": ("WMSEModel", {"projector": _TWO_FEATURES, "eps": 0.1, **_NO_PREDICTOR}),
     "nnclr": ("NNCLRModel", _QUEUE),
     "swav": ("SwAVModel", {"predictor": _PROTOTYPES, "freeze_prototypes_epochs": 0}),
     "swav with a queue": (

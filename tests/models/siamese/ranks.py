@@ -38,6 +38,10 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "sce asymmetric without a queue": ("sce", {"sym": False, "queue": None, "normalize_outputs": False}),
 }
+# Every method again, with the activations of three samples at a time: nothing else may change.
+SETTINGS |= {
+    f"{name}, cached": (method, {**keys, "gradient_cache_size": 3}) for name, (method, keys) in SETTINGS.items()
+}
 # Where a method has a moving average, these make it move.
 _MOVING = {"scheduler_momentum": "cosine", "initial_momentum": 0.7}
 

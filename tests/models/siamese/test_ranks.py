@@ -84,3 +84,10 @@ def test_two_processes__both_ranks_end_with_the_same_state(two, name):
     assert first.keys() == second.keys()
     for key, value in first.items():
         assert torch.equal(second[key], value), key
+
+
+@pytest.mark.parametrize("name", [name for name in ranks.SETTINGS if not name.endswith(", cached")])
+def test_gradient_cache__changes_nothing_but_memory(one, name):
+    cached = one[f"{name}, cached"]
+    torch.testing.assert_close(cached["losses"], one[name]["losses"], rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(cached["state"], one[name]["state"], rtol=1e-5, atol=2e-6)
