@@ -52,7 +52,16 @@ class Command:
         return parser
 
 
-_COMMANDS: tuple[Command, ...] = ()
+_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "index",
+        "Probe every file of a folder once: duration, frame rate, frames, size, codec, status. Datamodules read it.",
+        (
+            "eztorch data index /data/kinetics200",
+            "eztorch data index /data/ucf101_frames --kind frames --workers 16",
+        ),
+    ),
+)
 COMMANDS: dict[str, Command] = {command.name: command for command in _COMMANDS}
 
 

@@ -24,16 +24,18 @@ class VideoFacts:
         path: Path from the folder of the index, with `/`.
         size: Bytes of the file; 0 for a folder of frames.
         mtime_ns: When it was changed, nanoseconds.
-        status: `ok`, or why it cannot be read.
+        status: `ok`, or why it, or a part of it, cannot be read.
         kind: `video`, `frames` or `image`.
+        fault: Where it is not `ok`, the kind of its fault, as `eztorch data check` names it.
         duration: Seconds from the first frame to the end of the last; None for frames, whose rate no file says.
         fps: Average frames a second.
         num_frames: Number of frames; of a folder, up to the last, those that are missing included.
         width: Pixels of a stored picture, before the rotation.
         height: As `width`.
+        container: FFmpeg's name of the container format.
         codec: FFmpeg's name of the codec; Pillow's name of the format for pictures.
         pixel_format: FFmpeg's name of the pixel format; Pillow's mode for pictures.
-        key_frame_distance: Largest number of frames from one key frame to the next, or to the end.
+        key_frame_distance: Largest number of frames from one at which decoding can begin to the next, or to the end.
         rotation: Degrees, counter-clockwise, by which a picture has to be turned for display.
         num_streams: Number of streams of the file, sound included.
         missing: Numbers (as in the file names) of frames that a folder lacks, the first hundred.
@@ -44,11 +46,13 @@ class VideoFacts:
     mtime_ns: int
     status: str = "ok"
     kind: str = "video"
+    fault: str | None = None
     duration: float | None = None
     fps: Fraction | None = None
     num_frames: int | None = None
     width: int | None = None
     height: int | None = None
+    container: str | None = None
     codec: str | None = None
     pixel_format: str | None = None
     key_frame_distance: int | None = None
@@ -58,7 +62,7 @@ class VideoFacts:
 
     @property
     def ok(self) -> bool:
-        """Whether it could be opened."""
+        """Whether nothing is known against it."""
         return self.status == "ok"
 
     def to_json(self) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _read(path: Path) -> Iterator[VideoFacts]:
         if not line:
             continue
         try:
-            yield VideoFacts.from_json(json.loads(line))
+            yield VideoFacts.from_json(json.loads(line.decode("utf-8", "surrogateescape")))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 return  # the last line of an indexing that was stopped while it wrote; it has no end
