@@ -52,7 +52,7 @@ class LabeledVideoDataset(Dataset[Item]):
     belongs to a clip are lists of one element a clip.
 
     Where the annotation is about a segment of a video, that segment is all that the clip sampler sees, and times count
-    from its start. The times of clips that a frame sampler chose are those of its earliest frame and of the end of its
+    from its start. A clip that a frame sampler chose lasts from the start of its earliest frame to the end of its
     latest.
 
     What is drawn for an item depends on (run seed, epoch, index) alone: the times of its clips, what the decoder draws
@@ -182,14 +182,8 @@ def _timed(chosen: FrameClip | FrameClipList, clips: dict[int, Clip], reader: Vi
 
 def _span(chosen: FrameClip, clip: Clip, reader: VideoReader) -> ClipInfo:
     # How long the latest frame is shown is known by its successor alone, which was not read: the average is taken.
-    end = Fraction(clip.pts.max().item()) + 1 / reader.fps
-    return ClipInfo(
-        Fraction(clip.pts.min().item()),
-        min(end, reader.duration),
-        chosen.clip_index,
-        chosen.aug_index,
-        chosen.is_last,
-    )
+    first, last = Fraction(clip.pts.min().item()), Fraction(clip.pts.max().item())
+    return ClipInfo(first, last + 1 / reader.fps, chosen.clip_index, chosen.aug_index, chosen.is_last)
 
 
 def _sample(info: ClipInfo | ClipInfoList, clips: dict[int, Clip]) -> Sample:
