@@ -1,5 +1,6 @@
 """Decoders: from a video and spans of time to clips. They know nothing of clip samplers, labels or data sets."""
 
+from eztorch.datasets.decoders.auto import AutoDecoder, choose_decoder
 from eztorch.datasets.decoders.decord import DecordDecoder
 from eztorch.datasets.decoders.frame import FrameDecoder
 from eztorch.datasets.decoders.frame_filters import (
@@ -14,6 +15,7 @@ from eztorch.datasets.decoders.registry import build_decoder
 from eztorch.datasets.decoders.torchcodec import TorchCodecDecoder
 
 __all__ = [
+    "AutoDecoder",
     "Clip",
     "Decoder",
     "DecordDecoder",
@@ -28,4 +30,5 @@ __all__ = [
     "VideoReader",
     "build_decoder",
     "build_frame_filter",
+    "choose_decoder",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import av
@@ -12,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource, UnreadableError, blame
+from eztorch.datasets.decoders.encoded import checked_threads, open_encoded
+from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.frame_index import FrameIndex
+from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.packets import PacketFile
-from eztorch.datasets.decoders.pyav import checked_threads
-from eztorch.datasets.decoders.reader import Segment
+from eztorch.datasets.decoders.reader import Segment, VideoReader
+from eztorch.datasets.decoders.source import FrameSource
 from eztorch.utils.errors import ConfigError
 
 # Containers in which decord finds the frames that are asked for; in streams without an index it lands elsewhere.
@@ -48,18 +49,20 @@ class DecordDecoder:
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a video; see `Decoder.open`."""
-        with blame(path, "decord", av.error.FFmpegError), ExitStack() as on_error:
-            file = PacketFile(path)
-            on_error.callback(file.close)
-            index = FrameIndex(file)
-            source = _DecordSource(path, file, index, self._num_threads)
-            on_error.pop_all()
-        return ClipReader(path, "decord", timeline=index, source=source, options=self._options, segment=segment)
+        return open_encoded(
+            path,
+            "decord",
+            lambda file, index: _DecordSource(path, file, index, self._num_threads),
+            options=self._options,
+            segment=segment,
+        )
 
 
 class _DecordSource(FrameSource):
+    decoder = "decord"
+
     def __init__(self, path: str, file: PacketFile, index: FrameIndex, num_threads: int) -> None:
         import decord
         from decord import DECORDError, DECORDLimitReachedError

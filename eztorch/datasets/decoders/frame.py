@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import string
@@ -14,23 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from eztorch.datasets.decoders.clips import (
-    ClipOptions,
-    ClipReader,
-    FrameSource,
-    Numbers,
-    Timeline,
-    UnreadableError,
-    blame,
-    brief,
-)
-from eztorch.datasets.decoders.reader import Segment
+from eztorch.datasets.decoders.clips import ClipReader
+from eztorch.datasets.decoders.errors import UnreadableError, blame, brief
+from eztorch.datasets.decoders.options import ClipOptions
+from eztorch.datasets.decoders.pictures import decode_picture
+from eztorch.datasets.decoders.reader import Segment, VideoReader
+from eztorch.datasets.decoders.source import FrameSource
+from eztorch.datasets.decoders.timeline import RegularTimeline
+from eztorch.datasets.decoders.timeout import Deadline, open_within
 from eztorch.utils.errors import ConfigError
 
 In = TypeVar("In")
@@ -38,7 +30,7 @@ Out = TypeVar("Out")
 
 
 class FrameDecoder:
-    """Reads folders of pictures (whatever Pillow opens): a frame every 1/fps seconds, duration = frames / fps.
+    """Reads folders of pictures (JPEG, or whatever Pillow opens): a frame every 1/fps seconds, duration = frames / fps.
 
     Args:
         fps: Frames a second that the pictures were extracted at; text like "30000/1001" is exact.
@@ -72,44 +64,24 @@ class FrameDecoder:
         self._first_index = first_index
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a folder; see `Decoder.open`."""
-        with blame(path, "frame"):
-            if not os.path.isdir(path):
-                raise UnreadableError("there is no such folder; decoder 'frame' reads folders of pictures")
-            names = _FrameNames(path, self._frame_name, self._first_index)
-            timeline = RegularTimeline(names.count() if num_frames is None else num_frames, self._fps)
-            if timeline.num_frames < 1:
-                raise UnreadableError(f"the folder holds no frame; the first would be {names.of(0)}")
-        source = _PictureSource(names, self._threads)
-        return ClipReader(path, "frame", timeline=timeline, source=source, options=self._options, segment=segment)
+        deadline = Deadline(self._options.decode_timeout_s)
 
+        def opener() -> ClipReader:
+            with blame(path, "frame"):
+                if not os.path.isdir(path):
+                    raise UnreadableError("there is no such folder; decoder 'frame' reads folders of pictures")
+                names = _FrameNames(path, self._frame_name, self._first_index)
+                timeline = RegularTimeline(names.count() if num_frames is None else num_frames, self._fps)
+                if timeline.num_frames < 1:
+                    raise UnreadableError(f"the folder holds no frame; the first would be {names.of(0)}")
+            source = _PictureSource(names, self._threads)
+            return ClipReader(
+                path, timeline=timeline, source=source, options=self._options, segment=segment, deadline=deadline
+            )
 
-class RegularTimeline(Timeline):
-    """Frames at a constant rate: frame i begins at i / fps.
-
-    >>> RegularTimeline(10, Fraction(30)).rank(Fraction(1, 10)), RegularTimeline(10, Fraction(30)).rank(Fraction(9))
-    (3, 10)
-    """
-
-    def __init__(self, num_frames: int, fps: Fraction) -> None:
-        self.num_frames = num_frames
-        self.fps = fps
-        self.duration = num_frames / fps
-
-    def rank(self, seconds: Fraction, *, inclusive: bool = False) -> int:
-        """Count the frames that begin before a time, `inclusive` also those that begin at it."""
-        position = Fraction(seconds) * self.fps
-        before = position.__floor__() + 1 if inclusive else position.__ceil__()
-        return min(max(before, 0), self.num_frames)
-
-    def begin(self, index: int) -> Fraction:
-        """Return exactly when a frame begins."""
-        return index / self.fps
-
-    def seconds(self, indices: Numbers) -> NDArray[np.float64]:
-        """Return when frames begin."""
-        return indices * self.fps.denominator / self.fps.numerator
+        return open_within(deadline, path, "frame", opener)
 
 
 @dataclass(frozen=True)
@@ -132,6 +104,8 @@ class _FrameNames:
 
 
 class _PictureSource(FrameSource):
+    decoder = "frame"
+
     def __init__(self, names: _FrameNames, threads: dict[str, int]) -> None:
         self._names = names
         self._threads = threads
@@ -155,10 +129,8 @@ def _read(file: Path) -> tuple[Path, bytes]:
 def _decode(content: tuple[Path, bytes]) -> Tensor:
     file, encoded = content
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            image.load()
-            return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, SyntaxError) as error:  # Pillow calls a broken PNG a syntax error
+        return decode_picture(encoded)
+    except (OSError, SyntaxError) as error:
         raise UnreadableError(f"frame {file.name} is damaged: {brief(error)}") from error
 
 

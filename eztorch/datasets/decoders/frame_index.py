@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eztorch.datasets.decoders.clips import Numbers, Timeline, UnreadableError
+from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.packet_tables import (
     HeaderIsWrongError,
     PacketTable,
@@ -19,6 +19,7 @@ from eztorch.datasets.decoders.packet_tables import (
     table_from_scan,
 )
 from eztorch.datasets.decoders.packets import PacketFile
+from eztorch.datasets.decoders.timeline import Numbers, Timeline
 
 T = TypeVar("T")
 
@@ -57,6 +58,11 @@ class FrameIndex(Timeline):
     def ordered(self) -> bool:
         """Whether decoded frames can be told by their stamps; if not, they have to be counted."""
         return self._table.ordered
+
+    @property
+    def group_length(self) -> float:
+        """Mean number of packets from one key frame to the next."""
+        return float(self._table.keys[-1]) / (len(self._table.keys) - 1)
 
     def rank(self, seconds: Fraction, *, inclusive: bool = False) -> int:
         """Count the frames that begin before a time; see `Timeline.rank`."""

@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from eztorch.datasets.decoders.clips import Numbers, UnreadableError
+from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.packets import PacketFile, as_fraction
+from eztorch.datasets.decoders.timeline import Numbers
 
 # Containers that store when each frame is shown. In the others it is guessed from the order of decoding, which is only
 # right when that is the order of presentation too.

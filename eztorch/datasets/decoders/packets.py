@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import av
 import numpy as np
 
-from eztorch.datasets.decoders.clips import Numbers, UnreadableError, brief
+from eztorch.datasets.decoders.errors import UnreadableError, brief
+from eztorch.datasets.decoders.timeline import Numbers
+from eztorch.datasets.decoders.timeout import Deadline
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -25,15 +27,17 @@ class PacketFile:
     Args:
         path: The file. It is read packet by packet, never as a whole.
         num_threads: Threads of the decoder that belongs to the stream; 0 lets FFmpeg decide.
+        deadline: Until when to go on reading; looked at before each packet.
 
     Raises:
         UnreadableError: The file is not a video, or holds none.
         av.error.FFmpegError: The file cannot be opened.
     """
 
-    def __init__(self, path: str, *, num_threads: int = 1) -> None:
+    def __init__(self, path: str, *, num_threads: int = 1, deadline: Deadline | None = None) -> None:
         self._path = path
-        self._num_threads = num_threads
+        self._deadline = deadline or Deadline()
+        self.num_threads = num_threads
         self._stamp: Literal["dts", "pts"] = "dts"
         self._stamps: Numbers | None = None
         self._open()
@@ -51,8 +55,8 @@ class PacketFile:
             self._container.close()
             raise UnreadableError("the file holds no video stream that can be decoded")
         self.stream: VideoStream = stream  # type: ignore[assignment]  # best("video") gives no other kind
-        self.codec.thread_count = self._num_threads
-        self.codec.thread_type = "NONE" if self._num_threads == 1 else "AUTO"
+        self.codec.thread_count = self.num_threads
+        self.codec.thread_type = "NONE" if self.num_threads == 1 else "AUTO"
         self._packets: Iterator[Packet[Any]] = self._container.demux(self.stream)
         self._next = 0
 
@@ -92,6 +96,7 @@ class PacketFile:
 
     def _read(self, stop: int | None) -> Iterator[Packet[Any]]:
         while self._next != stop:
+            self._deadline.check()
             packet = next(self._packets, None)
             if packet is None or (packet.size == 0 and packet.pts is None and packet.dts is None):
                 return  # the empty packet that PyAV puts at the end

@@ -7,19 +7,23 @@ packets, frames that no other refers to are skipped when nobody wants them, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 from torch import Tensor
 
-from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource, UnreadableError, blame
+from eztorch.datasets.decoders.encoded import checked_threads, open_encoded
+from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.frame_index import FrameIndex, Run
+from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.packets import PacketFile
-from eztorch.datasets.decoders.reader import Segment
-from eztorch.utils.errors import ConfigError
+from eztorch.datasets.decoders.reader import Segment, VideoReader
+from eztorch.datasets.decoders.scaling import short_side_size
+from eztorch.datasets.decoders.source import FrameSource
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -47,34 +51,38 @@ class PyAVDecoder:
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a video; see `Decoder.open`."""
-        with blame(path, "pyav", *_PyAVSource.failures), ExitStack() as on_error:
-            file = PacketFile(path, num_threads=self._num_threads)
-            on_error.callback(file.close)
-            index = FrameIndex(file)
-            on_error.pop_all()
-        return ClipReader(
-            path, "pyav", timeline=index, source=_PyAVSource(file, index), options=self._options, segment=segment
+        return open_encoded(
+            path,
+            "pyav",
+            lambda file, index: PyAVSource(file, index, self._options.short_side),
+            options=self._options,
+            segment=segment,
+            num_threads=self._num_threads,
         )
 
 
-def checked_threads(num_threads: int) -> int:
-    """Return the number of threads of an encoded decoder, after a look at it."""
-    if num_threads < 0:
-        raise ConfigError(f"num_threads={num_threads} must not be negative; 0 lets the library decide.")
-    return num_threads
+class PyAVSource(FrameSource):
+    """Pictures of the frames that PyAV decodes.
 
+    Args:
+        file: The video.
+        index: Its frames.
+        short_side: Pixels of the shorter side, scaled by FFmpeg while it converts; None keeps the size.
+    """
 
-class _PyAVSource(FrameSource):
+    decoder = "pyav"
     failures = (av.error.FFmpegError,)
 
-    def __init__(self, file: PacketFile, index: FrameIndex) -> None:
+    def __init__(self, file: PacketFile, index: FrameIndex, short_side: int | None = None) -> None:
         self._file = file
         self._index = index
+        self._short_side = short_side
         self._reformatter = VideoReformatter()
 
     def read(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yield frames; see `FrameSource.read`."""
         if not self._index.ordered:
             yield from self._count(indices)
             return
@@ -82,6 +90,7 @@ class _PyAVSource(FrameSource):
             yield from self._read_run(run)
 
     def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
 
     def _read_run(self, run: Run) -> Iterator[Tensor]:
@@ -135,8 +144,14 @@ class _PyAVSource(FrameSource):
         yield from map(_sound, codec.decode(None))
 
     def _convert(self, frame: VideoFrame) -> Tensor:
-        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
-        picture = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
+        height, width = frame.height, frame.width
+        if self._short_side is not None:
+            height, width = short_side_size(height, width, self._short_side)
+        plane = self._reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
+        pixels: NDArray[np.uint8] = np.ndarray(
+            (height, width, 3), np.uint8, memoryview(plane), 0, (plane.line_size, 3, 1)
+        )
+        picture = torch.from_numpy(pixels).permute(2, 0, 1)  # the memory of FFmpeg itself
         return torch.rot90(picture, round(frame.rotation / 90), (1, 2)) if frame.rotation else picture
 
 

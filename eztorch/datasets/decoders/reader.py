@@ -64,6 +64,10 @@ class VideoReader(Protocol):
     """
 
     @property
+    def decoder(self) -> str:
+        """Name of the decoder that reads the video; of `auto` the one that it chose last."""
+
+    @property
     def duration(self) -> Fraction:
         """Seconds from the first frame to the end of the last."""
 

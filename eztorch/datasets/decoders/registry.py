@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from eztorch.datasets.decoders.clips import ClipOptions
+from eztorch.datasets.decoders.auto import AutoDecoder
 from eztorch.datasets.decoders.decord import DecordDecoder
 from eztorch.datasets.decoders.frame import FrameDecoder
+from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.pyav import PyAVDecoder
 from eztorch.datasets.decoders.reader import Decoder
 from eztorch.datasets.decoders.torchcodec import TorchCodecDecoder
@@ -21,6 +22,7 @@ _DECODERS: dict[str, type[Any]] = {
     "pyav": PyAVDecoder,
     "torchcodec": TorchCodecDecoder,
     "decord": DecordDecoder,
+    "auto": AutoDecoder,
 }
 _COMMON = tuple(p for p in inspect.signature(ClipOptions.build).parameters)
 _warned: set[tuple[str, str]] = set()
@@ -33,7 +35,7 @@ def build_decoder(name: str = "pyav", args: Mapping[str, Any] | None = None) -> 
     out with a warning, once a process. One that no decoder has is an error.
 
     Args:
-        name: frame, pyav, torchcodec or decord.
+        name: frame, pyav, torchcodec, decord or auto.
         args: Arguments of the decoder.
 
     Raises:

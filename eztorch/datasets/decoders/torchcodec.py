@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -11,11 +10,13 @@ import av
 import numpy as np
 from torch import Tensor
 
-from eztorch.datasets.decoders.clips import ClipOptions, ClipReader, FrameSource, UnreadableError, blame
+from eztorch.datasets.decoders.encoded import checked_threads, open_encoded
+from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.frame_index import FrameIndex
+from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.packets import PacketFile
-from eztorch.datasets.decoders.pyav import checked_threads
-from eztorch.datasets.decoders.reader import Segment
+from eztorch.datasets.decoders.reader import Segment, VideoReader
+from eztorch.datasets.decoders.source import FrameSource
 from eztorch.utils.errors import ConfigError
 
 
@@ -33,22 +34,28 @@ class TorchCodecDecoder:
     """
 
     def __init__(self, *, num_threads: int = 1, **options: Any) -> None:
-        _check_installation()
+        check_installation()
         self._num_threads = checked_threads(num_threads)
         self._options = ClipOptions.build(**options)
 
-    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> ClipReader:
+    def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a video; see `Decoder.open`."""
-        with blame(path, "torchcodec", *_TorchCodecSource.failures), ExitStack() as on_error:
-            file = PacketFile(path)
-            on_error.callback(file.close)
-            index = FrameIndex(file)
-            source = _TorchCodecSource(path, file, index, self._num_threads)
-            on_error.pop_all()
-        return ClipReader(path, "torchcodec", timeline=index, source=source, options=self._options, segment=segment)
+        return open_encoded(
+            path,
+            "torchcodec",
+            lambda file, index: TorchCodecSource(path, file, index, self._num_threads),
+            options=self._options,
+            segment=segment,
+            failures=TorchCodecSource.failures,
+        )
 
 
-def _check_installation() -> None:
+def check_installation() -> None:
+    """Make sure that TorchCodec runs on this machine.
+
+    Raises:
+        ConfigError: It does not; the message says why.
+    """
     way_out = "`decoder: pyav` needs nothing but its wheel and chooses the same frames."
     cause = None
     try:
@@ -68,7 +75,21 @@ def _check_installation() -> None:
         ) from cause
 
 
-class _TorchCodecSource(FrameSource):
+class TorchCodecSource(FrameSource):
+    """Pictures of the frames that TorchCodec decodes.
+
+    Args:
+        path: The video.
+        file: The same, for its index.
+        index: Its frames.
+        num_threads: Threads of FFmpeg.
+
+    Raises:
+        UnreadableError: TorchCodec would mistake the order of the frames.
+        RuntimeError: It cannot open the file.
+    """
+
+    decoder = "torchcodec"
     failures = (av.error.FFmpegError, RuntimeError, IndexError)
 
     def __init__(self, path: str, file: PacketFile, index: FrameIndex, num_threads: int) -> None:
@@ -88,6 +109,7 @@ class _TorchCodecSource(FrameSource):
         )
 
     def read(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yield frames; see `FrameSource.read`."""
         batch = self._decoder.get_frames_at(list(indices))
         expected = self._index.stamps(indices) * float(self._file.time_base)
         if not np.allclose(batch.pts_seconds.numpy(), expected, rtol=0, atol=1e-4):
@@ -95,5 +117,6 @@ class _TorchCodecSource(FrameSource):
         return (frame.permute(2, 0, 1) for frame in batch.data)
 
     def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
         self._decoder = None

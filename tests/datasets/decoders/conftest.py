@@ -28,7 +28,7 @@ def _torchcodec_loads() -> bool:
         return False
 
 
-ENCODED = ["pyav", "decord"] + (["torchcodec"] if _torchcodec_loads() else [])
+ENCODED = ["pyav", "auto", "decord"] + (["torchcodec"] if _torchcodec_loads() else [])
 
 
 def pictures(num_frames: int, seed: int = 0) -> np.ndarray:
@@ -145,6 +145,12 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=ENCODED)
 def encoded(request: pytest.FixtureRequest) -> str:
     """Name of a decoder of video files."""
+    return request.param
+
+
+@pytest.fixture(params=[name for name in ENCODED if name != "auto"])
+def files_only(request: pytest.FixtureRequest) -> str:
+    """Name of a decoder that reads video files and nothing else."""
     return request.param
 
 

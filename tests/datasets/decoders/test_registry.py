@@ -29,11 +29,15 @@ def test_frame__takes_the_whole_recipe():
     assert isinstance(build_decoder("frame", RECIPE), FrameDecoder)
 
 
-def test_recipe_for_frames__moves_to_video_files_with_one_warning(encoded):
+def test_auto__takes_the_arguments_of_all():
+    build_decoder("auto", {**RECIPE, "num_threads": 2})  # warnings are errors in these tests
+
+
+def test_recipe_for_frames__moves_to_video_files_with_one_warning(files_only):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        build_decoder(encoded, RECIPE)
-        build_decoder(encoded, RECIPE)
+        build_decoder(files_only, RECIPE)
+        build_decoder(files_only, RECIPE)
     assert [warning.category for warning in caught] == [UserWarning]
     message = str(caught[0].message)
     assert all(key in message for key in ("fps", "num_threads_io", "num_threads_decode"))
