@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eztorch.transforms.on_list import as_module
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -71,16 +72,17 @@ class MultiCropTransform(nn.Module):
 
     def __init__(self, set_transforms: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        self.transforms: list[Callable[[Any], Any]] = []
+        transforms: list[Callable[[Any], Any]] = []
         for index, one in enumerate(set_transforms):
             views = one.get("num_views", 1)
             if "transform" not in one or set(one) - {"transform", "num_views"} or views < 1:
                 raise ConfigError(
                     f"set_transforms[{index}]={dict(one)!r}; expected the keys transform and num_views, at least 1."
                 )
-            self.transforms += [one["transform"]] * views
-        if not self.transforms:
+            transforms += [one["transform"]] * views
+        if not transforms:
             raise ConfigError("set_transforms=[]; expected at least one set of transform and num_views.")
+        self.transforms = nn.ModuleList(as_module(transform) for transform in transforms)
 
     def forward(self, image: Any) -> list[Any]:
         """Return the views, in the order of the sets."""

@@ -7,6 +7,7 @@ from eztorch.transforms.batch.base import Compose
 from eztorch.transforms.batch.blur import GaussianBlur
 from eztorch.transforms.batch.color import ColorJitter, RandomGrayscale, RandomSolarize
 from eztorch.transforms.batch.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop
+from eztorch.transforms.batch.temporal import RandomTemporalDifference
 from eztorch.transforms.batch.values import Normalize, ToFloat
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomSolarize",
+    "RandomTemporalDifference",
     "ToFloat",
 ]

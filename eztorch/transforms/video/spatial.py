@@ -1,4 +1,4 @@
-"""Crops and sizes of clips.
+"""Sizes and random crops of clips.
 
 A clip has the shape `(C, T, H, W)`: C channels, T frames, H height, W width; uint8 or float. All frames of a clip are
 cut and scaled alike. Scaling is done in the type of the clip, without antialiasing; a uint8 clip stays uint8 and lies
@@ -8,14 +8,12 @@ within 1 of the scaled float clip, in about a third of its time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from eztorch.transforms.on_dict import value_of
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -42,7 +40,7 @@ def resize(
         ConfigError: Another interpolation, or no clip.
     """
     align_corners = choose(_INTERPOLATIONS, interpolation, "interpolation")
-    if tuple(_checked(clip).shape[-2:]) == (height, width):
+    if tuple(checked(clip).shape[-2:]) == (height, width):
         return clip
     frames, is_bytes = clip.transpose(0, 1), clip.dtype == torch.uint8
     antialias = antialias and interpolation != "nearest"
@@ -74,36 +72,9 @@ def scale_short_side(clip: Tensor, size: int, interpolation: str = "bilinear") -
     >>> tuple(scale_short_side(torch.zeros(3, 2, 240, 320), 120).shape)
     (3, 2, 120, 160)
     """
-    height, width = _checked(clip).shape[-2:]
+    height, width = checked(clip).shape[-2:]
     short = min(height, width)
     return resize(clip, height * size // short, width * size // short, interpolation)
-
-
-def uniform_crop(clip: Tensor, size: int, position: int) -> Tensor:
-    """Cut a square from the start, the middle or the end of the longer side, centred on the shorter one.
-
-    Args:
-        clip: Clip, shape (C, T, H, W).
-        size: Side of the square.
-        position: 0 for left (top where H > W), 1 for the centre, 2 for right (bottom).
-
-    Returns:
-        Clip, shape (C, T, size, size).
-
-    Raises:
-        ConfigError: Another position, or a clip smaller than the square.
-    """
-    height, width = _checked(clip).shape[-2:]
-    if position not in (0, 1, 2):
-        raise ConfigError(f"The position of a crop is {position!r}; expected 0, 1 or 2, so at most 3 augs_per_clip.")
-    if min(height, width) < size:
-        raise ConfigError(f"A crop of {size} x {size} does not fit in frames of {height} x {width}; scale them first.")
-    top, left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
-    if height > width:
-        top = (0, top, height - size)[position]
-    else:
-        left = (0, left, width - size)[position]
-    return clip[..., top : top + size, left : left + size]
 
 
 def random_box(
@@ -196,7 +167,7 @@ class RandomResizedCrop(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return a crop of a clip (C, T, H, W), shape (C, T, target_height, target_width)."""
-        first = self._draw(_checked(clip))
+        first = self._draw(checked(clip))
         if not self.shift:
             return self._cut(clip, first)
         last, steps = self._draw(clip), max(clip.shape[1] - 1, 1)
@@ -273,28 +244,12 @@ class RandomShortSideScale(nn.Module):
         return scale_short_side(clip, int(torch.randint(self.min_size, self.max_size + 1, ())), self.interpolation)
 
 
-class UniformCropVideo(nn.Module):
-    """Cut the square that belongs to the augmentation of a sample; see `uniform_crop`.
+def checked(clip: Tensor) -> Tensor:
+    """Return a clip (C, T, H, W).
 
-    Args:
-        size: Side of the square.
-        video_key: Key of the clip, shape (C, T, H, W).
-        aug_index_key: Key of the position, 0 to 2.
+    Raises:
+        ConfigError: It is none.
     """
-
-    def __init__(self, size: int, video_key: str = "input", aug_index_key: str = "aug_index") -> None:
-        super().__init__()
-        self.size = size
-        self.video_key = video_key
-        self.aug_index_key = aug_index_key
-
-    def forward(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the sample with the square in the place of its clip."""
-        clip, position = value_of(sample, self.video_key), value_of(sample, self.aug_index_key)
-        return {**sample, self.video_key: uniform_crop(clip, self.size, position)}
-
-
-def _checked(clip: Tensor) -> Tensor:
     if not isinstance(clip, Tensor) or clip.ndim != 4:
         given = tuple(clip.shape) if isinstance(clip, Tensor) else f"a {type(clip).__name__}"
         hint = " Use OnlyInputListTransform for samples of several views." if isinstance(clip, list) else ""

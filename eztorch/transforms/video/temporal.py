@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -39,30 +41,62 @@ class UniformTemporalSubsample(nn.Module):
         return clip.index_select(self.temporal_dim, kept)
 
 
-def temporal_difference(clip: Tensor, *, use_grayscale: bool = True, absolute: bool = False) -> Tensor:
+class UniformTemporalSubsampleRepeated(nn.Module):
+    """Keep evenly spaced frames at several rates: the pathways of SlowFast.
+
+    Args:
+        frame_ratios: For each result, the number of frames of which one is kept.
+        temporal_dim: Dimension of time.
+
+    Raises:
+        ConfigError: A ratio below 1; when called, one that leaves no frame.
+
+    >>> [kept.tolist() for kept in UniformTemporalSubsampleRepeated([4, 2], temporal_dim=0)(torch.arange(8))]
+    [[0, 7], [0, 2, 4, 7]]
+    """
+
+    def __init__(self, frame_ratios: Sequence[int], temporal_dim: int = -3) -> None:
+        super().__init__()
+        if not frame_ratios or min(frame_ratios) < 1:
+            raise ConfigError(f"frame_ratios={list(frame_ratios)}; expected numbers of at least 1.")
+        self.frame_ratios = tuple(frame_ratios)
+        self.temporal_dim = temporal_dim
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Return the kept frames, one tensor for each ratio."""
+        numbers = [clip.shape[self.temporal_dim] // ratio for ratio in self.frame_ratios]
+        return [UniformTemporalSubsample(number, self.temporal_dim)(clip) for number in numbers]
+
+
+def temporal_difference(
+    clip: Tensor, *, use_grayscale: bool = True, absolute: bool = False, highest: float = 255
+) -> Tensor:
     """Return the differences of consecutive frames.
 
     With `d[t] = x[t] - x[t + 1]`, and the last difference that of the frame before, the result is `(d + 255) / 2`, or
     `|d|`. A single frame differs from nothing: `d = 0`.
 
     Args:
-        clip: Clip with values from 0 to 255, shape (C, T, H, W).
+        clip: Clip, shape ([B,] C, T, H, W).
         use_grayscale: Whether colours, where C is 3, are turned to grey in all channels first.
         absolute: Whether the result is `|d|`.
+        highest: The highest value that there can be: 255, or 1 for clips from 0 to 1.
 
     Returns:
         Clip of the same shape and type; uint8 is rounded.
     """
     frames = clip.float() if clip.dtype == torch.uint8 else clip
-    if use_grayscale and frames.shape[0] == 3:
-        grey = torch.tensordot(torch.tensor(_GREY, dtype=frames.dtype, device=frames.device), frames, dims=1)
-        frames = grey.expand_as(frames)
-    if frames.shape[1] == 1:
+    if use_grayscale and frames.shape[-4] == 3:
+        red, green, blue = frames.unbind(-4)
+        grey = (red * _GREY[0]).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
+        frames = grey.unsqueeze(-4).expand_as(frames)
+    steps = frames.shape[-3] - 1
+    if steps == 0:
         difference = torch.zeros_like(frames)
     else:
-        difference = frames[:, :-1] - frames[:, 1:]
-        difference = torch.cat([difference, difference[:, -1:]], dim=1)
-    result = difference.abs() if absolute else (difference + 255) / 2
+        difference = frames.narrow(-3, 0, steps) - frames.narrow(-3, 1, steps)
+        difference = torch.cat([difference, difference.narrow(-3, steps - 1, 1)], dim=-3)
+    result = difference.abs() if absolute else (difference + highest) / 2
     return result.round().clamp(0, 255).to(clip.dtype) if clip.dtype == torch.uint8 else result
 
 

@@ -40,6 +40,7 @@ TRANSFORMS = [
     Normalize([0.45] * 3, [0.225] * 3),
 ]
 IDS = [f"{type(transform).__name__}-{number}" for number, transform in enumerate(TRANSFORMS)]
+OF_CLIPS = RandomTemporalDifference(0.4)
 CHAIN = Compose([RandomResizedCrop(10, scale=(0.3, 1)), *TRANSFORMS[5:]])
 
 
@@ -59,7 +60,7 @@ def test_batch_transforms__repeat_with_the_global_generator_and_leave_the_batch_
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("transform", [*TRANSFORMS, CHAIN], ids=[*IDS, "chain"])
+@pytest.mark.parametrize("transform", [*TRANSFORMS, OF_CLIPS, CHAIN], ids=[*IDS, "difference", "chain"])
 def test_batch_transforms__never_wait_for_the_device(transform, dtype):
     """The meta device has shapes and no values: whatever asked for one would fail."""
     result = deepcopy(transform).to("meta")(torch.empty(5, 3, 2, 12, 15, dtype=dtype, device="meta"))
@@ -67,7 +68,7 @@ def test_batch_transforms__never_wait_for_the_device(transform, dtype):
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 2**28])
-@pytest.mark.parametrize("transform", [*TRANSFORMS, CHAIN], ids=[*IDS, "chain"])
+@pytest.mark.parametrize("transform", [*TRANSFORMS, OF_CLIPS, CHAIN], ids=[*IDS, "difference", "chain"])
 def test_batch_transforms__give_on_a_device_what_they_give_on_the_cpu(transform, piece_bytes, clips, monkeypatch):
     torch.manual_seed(1)
     expected = transform(clips)
@@ -80,7 +81,7 @@ def test_batch_transforms__give_on_a_device_what_they_give_on_the_cpu(transform,
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("transform", [*TRANSFORMS, CHAIN], ids=[*IDS, "chain"])
+@pytest.mark.parametrize("transform", [*TRANSFORMS, OF_CLIPS, CHAIN], ids=[*IDS, "difference", "chain"])
 def test_batch_transforms__give_on_a_gpu_what_they_give_on_the_cpu_without_waiting(transform, clips):
     torch.manual_seed(1)
     expected = transform(clips)
@@ -147,6 +148,11 @@ def test_multi_crop__makes_views_of_a_batch():
     views = transform(torch.randint(256, (6, 3, 12, 12), dtype=torch.uint8))
     assert [tuple(view.shape) for view in views] == [(6, 3, 8, 8)] * 2 + [(6, 3, 4, 4)] * 3
     assert not torch.equal(views[0], views[1])
+
+
+def test_multi_crop__takes_the_tensors_of_its_transforms_to_the_device():
+    transform = MultiCropTransform([{"transform": Normalize([0.5], [0.5]), "num_views": 2}, {"transform": abs}])
+    assert [buffer.device.type for buffer in transform.to("meta").buffers()] == ["meta"] * 2
 
 
 def test_normalize__is_the_formula_for_every_channel(clips):

@@ -98,7 +98,11 @@ def test_uniform_crop_video__takes_the_crop_of_the_augmentation():
 @pytest.mark.parametrize(
     ("clip", "position", "message"),
     [
-        (torch.zeros(3, 1, 8, 8), 3, "position of a crop is 3; expected 0, 1 or 2, so at most 3 augs_per_clip"),
+        (
+            torch.zeros(3, 1, 8, 8),
+            3,
+            "position of a crop is 3; expected 0, 1, 2 for the crops ll, cc, rr, so at most 3 augs_per_clip",
+        ),
         (torch.zeros(3, 1, 3, 8), 1, "A crop of 4 x 4 does not fit in frames of 3 x 8"),
     ],
 )
