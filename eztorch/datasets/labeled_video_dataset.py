@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,23 +22,19 @@ from eztorch.datasets.clip_samplers import (
     all_clips,
 )
 from eztorch.datasets.decoders import VideoDecodeError
-from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
+from eztorch.datasets.reading import Item, Sample, check_on_error, read_item
 from eztorch.utils.errors import ConfigError, EztorchError
-from eztorch.utils.randomness import addressed_randomness, generator, run_seed
+from eztorch.utils.randomness import addressed_randomness, generator
 
 if TYPE_CHECKING:
     from eztorch.datasets.decoders import Clip, Decoder, VideoReader
 
-Sample = dict[str, Any]
-Item = Sample | list[Sample] | SampleFailure
 Infos: TypeAlias = "list[ClipInfo | ClipInfoList]"
 
-# Videos in a row that may be unreadable before the last error is raised.
-MAX_MISSES = 10
-# Streams of random numbers at one address; the transform has the address itself. Were they one stream, the place of a
-# crop would follow from the time of its clip.
-_CLIPS, _STAND_IN = 1, 2
+# Stream of random numbers of the clips; at one address the transform has the address itself. Were they one stream, the
+# place of a crop would follow from the time of its clip.
+_CLIPS = 1
 
 
 class LabeledVideoDataset(Dataset[Item]):
@@ -65,11 +61,12 @@ class LabeledVideoDataset(Dataset[Item]):
         decoder: What reads them.
         transform: Applied to each sample.
         training: Whether another video may stand in for one that cannot be read; in evaluation none ever does.
-        on_error: What happens when a video cannot be read. `raise` raises the error. `skip` gives the failure itself in
-            evaluation; in training it gives another video, drawn by the address, with the failures in its `failures`.
+        on_error: What happens when a video cannot be read. `raise` raises the error. `skip` and `count_as_wrong` give
+            the failure itself in evaluation; in training another video, drawn by the address, with the failures in its
+            `failures`.
 
     Raises:
-        ConfigError: `on_error` is neither.
+        ConfigError: `on_error` is none of these.
     """
 
     def __init__(
@@ -80,16 +77,14 @@ class LabeledVideoDataset(Dataset[Item]):
         *,
         transform: Callable[[Sample], Sample] | None = None,
         training: bool = False,
-        on_error: Literal["skip", "raise"] = "skip",
+        on_error: str = "skip",
     ) -> None:
-        if on_error not in ("skip", "raise"):
-            raise ConfigError(f"on_error={on_error!r}; expected 'skip' or 'raise'.")
         self.videos = videos
         self.clip_sampler = clip_sampler
         self.decoder = decoder
         self.transform = transform
         self.training = training
-        self.on_error = on_error
+        self.on_error = check_on_error(on_error)
 
     def __len__(self) -> int:
         """Return the number of videos."""
@@ -110,27 +105,14 @@ class LabeledVideoDataset(Dataset[Item]):
             VideoDecodeError: The video cannot be read and `on_error` is `raise`, or that many in a row cannot.
             RuntimeError: Something else failed; the message names the video.
         """
-        epoch, index = address if isinstance(address, SampleAddress) else (0, address)
-        failures: list[SampleFailure] = []
-        while True:
-            video = index if not failures else self._stand_in(epoch, index, len(failures))
-            try:
-                samples = self._read(video, (run_seed(), epoch, index, len(failures)))
-            except VideoDecodeError as error:
-                failures.append(SampleFailure(video, error.path, error.decoder, error.reason, epoch))
-                if self.on_error == "raise" or len(failures) == MAX_MISSES:
-                    raise
-                if not self.training:
-                    return failures[0]
-            else:
-                if failures:
-                    samples[0] = {**samples[0], "failures": failures}
-                return samples[0] if len(samples) == 1 else samples
-
-    def _stand_in(self, epoch: int, index: int, miss: int) -> int:
-        """Draw the video that stands in for one that cannot be read."""
-        draws = generator(run_seed(), epoch, index, miss, _STAND_IN)
-        return int(torch.randint(len(self), (), generator=draws))
+        return read_item(
+            self._read,
+            address,
+            len(self),
+            training=self.training,
+            on_error=self.on_error,
+            error_type=VideoDecodeError,
+        )
 
     def _read(self, index: int, address: tuple[int, ...]) -> list[Sample]:
         """Read and transform all samples of a video, all that is drawn seeded by an address."""

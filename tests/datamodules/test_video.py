@@ -225,7 +225,7 @@ def test_shapes__that_differ_name_the_videos(video_tree):
         ({"val": {"dataset": {"datdir": "x"}}}, ConfigError, r"datamodule.val.dataset.datdir: .*Did you mean datadir"),
         ({"val": {"clip_sampler": None}}, ConfigError, r"datamodule.val.clip_sampler is missing"),
         ({"val": {"clip_samplers": None}}, ConfigError, r"datamodule.val.clip_samplers: .*Did you mean 'clip_sampler'"),
-        ({"val": {"on_error": "ignore"}}, ConfigError, r"on_error='ignore'; expected 'skip' or 'raise'"),
+        ({"val": {"on_error": "ignore"}}, ConfigError, r"on_error='ignore'; expected one of 'skip', 'raise'"),
         ({"decoder": "pyva"}, ConfigError, r"pyva"),
         ({"decode_audio": True}, ConfigError, r"datamodule.decode_audio=true: audio is not supported yet"),
     ],

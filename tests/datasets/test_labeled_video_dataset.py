@@ -171,8 +171,9 @@ def test_clips__a_single_one_is_a_sample():
 
 @pytest.mark.parametrize(("path", "reason"), [("broken.mp4", "no video in it"), ("torn.mp4", "frame 7 is torn")])
 class TestUnreadable:
-    def test_in_evaluation__is_given_itself(self, path, reason):
-        item = make("a.mp4", path)[SampleAddress(4, 1)]
+    @pytest.mark.parametrize("on_error", ["skip", "count_as_wrong"])
+    def test_in_evaluation__is_given_itself(self, path, reason, on_error):
+        item = make("a.mp4", path, on_error=on_error)[SampleAddress(4, 1)]
         assert item == SampleFailure(idx=1, path=f"/data/{path}", decoder="pattern", reason=reason, epoch=4)
 
     def test_in_training__has_a_stand_in_that_carries_it(self, path, reason):
@@ -239,6 +240,6 @@ def test_transform__that_cannot_be_used_says_so_itself():
         make("a.mp4", transform=refuse)[0]
 
 
-def test_on_error__is_one_of_two():
-    with pytest.raises(ConfigError, match=r"on_error='ignore'; expected 'skip' or 'raise'"):
-        make("a.mp4", on_error="ignore")
+def test_on_error__is_one_that_is_known():
+    with pytest.raises(ConfigError, match=r"on_error='skipp'; expected one of 'skip', .* Did you mean 'skip'"):
+        make("a.mp4", on_error="skipp")
