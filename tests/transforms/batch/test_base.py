@@ -20,6 +20,7 @@ from eztorch.transforms.batch import (
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomSolarize,
+    RandomTemporalDifference,
     ToFloat,
     draws,
 )
