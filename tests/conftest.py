@@ -74,6 +74,21 @@ def frame_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tree(tmp_path_factory.mktemp("frames"), as_frames=True)
 
 
+@pytest.fixture(scope="session")
+def cifar_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CIFAR-10 as pictures in folders, 32 x 32: train and test of 10 classes with 2 pictures each."""
+    root = tmp_path_factory.mktemp("cifar10")
+    for split in ("train", "test"):
+        for label in range(10):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(2):
+                rng = np.random.default_rng((label, number + 100 * (split == "test")))
+                picture = rng.integers(20 * label, 20 * label + 60, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(picture).save(folder / f"{number:04d}.jpg", quality=95)
+    return root
+
+
 # Overrides that make the Kinetics-200 recipe a matter of seconds on a CPU; every key of the recipe stays in use.
 TINY = """
 trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false

@@ -19,11 +19,14 @@ ROOT = Path(__file__).parents[2]
 GROUPS = ROOT / "eztorch" / "configs"
 EXPERIMENTS = sorted(path.stem for path in experiments_dir().glob("*.yaml"))
 GROUP_FILES = sorted(path.relative_to(GROUPS).as_posix() for path in GROUPS.rglob("*.yaml"))
-TASKS = {"demo": "pretrain", "demo_supervised": "supervised", "supervised_r3d18_kinetics200": "supervised"}
+TASKS = {name: name.split("_")[0] for name in EXPERIMENTS} | {"demo": "pretrain", "demo_supervised": "supervised"}
 # What makes each experiment a matter of seconds on a CPU.
 SMALL = {
     "demo": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
     "demo_supervised": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
+    "pretrain_resnet18_SCE_cifar10": """
+        datamodule.train.global_batch_size=8 model.queue.size=16 model.trunk.small_input=false""",
+    "supervised_resnet18_cifar10": "datamodule.train.global_batch_size=8 model.model.small_input=false",
     "supervised_r3d18_kinetics200": """
         datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4
         datamodule.train.global_batch_size=4 datamodule.val.global_batch_size=4
@@ -110,9 +113,9 @@ def test_kinetics200_recipe__has_every_key_of_the_guide_with_its_value(tmp_path)
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
-def test_experiments__run_two_steps(name, video_tree, tiny_pretraining, tmp_path):
+def test_experiments__run_two_steps(name, video_tree, cifar_tree, tiny_pretraining, tmp_path):
     if name in SMALL:
-        data = tmp_path / "data" if name.startswith("demo") else video_tree
+        data = tmp_path / "data" if name.startswith("demo") else cifar_tree if "cifar" in name else video_tree
         command = ["-cn", name, f"dir.data={data}", *SMALL[name].split()]
     else:
         command = tiny_pretraining
