@@ -3,6 +3,7 @@
 from eztorch.losses.barlow_twins_loss import barlow_twins_loss
 from eztorch.losses.byol_loss import byol_loss, simsiam_loss
 from eztorch.losses.dino_loss import dino_loss
+from eztorch.losses.mae_loss import mae_loss
 from eztorch.losses.moco_loss import moco_loss
 from eztorch.losses.nnclr_loss import nearest_neighbours, nnclr_loss
 from eztorch.losses.ressl_loss import ressl_loss
@@ -18,6 +19,7 @@ __all__ = [
     "byol_loss",
     "dcl_loss",
     "dino_loss",
+    "mae_loss",
     "moco_loss",
     "nearest_neighbours",
     "nnclr_loss",

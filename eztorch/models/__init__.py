@@ -3,19 +3,21 @@
 Trunks and heads are plain modules: importing them does not import Lightning, which the models need.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eztorch.models.mae import MAEModel
     from eztorch.models.supervised import SupervisedModel
 
-__all__ = ["SupervisedModel"]
+__all__ = ["MAEModel", "SupervisedModel"]
+
+_MODULES = {"MAEModel": "mae", "SupervisedModel": "supervised"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SupervisedModel":
-        from eztorch.models.supervised import SupervisedModel
-
-        return SupervisedModel
+    if name in _MODULES:
+        return getattr(import_module(f"eztorch.models.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -39,7 +39,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "supcon": ("SupConModel", _NO_PREDICTOR),
     "barlow twins": ("BarlowTwinsModel", _NO_PREDICTOR),
     "vicreg": ("VICRegModel", {"invariance": 1.0, "variance": 1.0, "covariance": 0.04, **_NO_PREDICTOR}),
-    "w-mse": ("WMSEModel", {"projector": _TWO_FEATURES, "eps": 0.1, **_NO_PREDICTOR}),
+    "w-mse": ("WMSEModel", {"projector": _TWO_FEATURES, "eps": 0.5, **_NO_PREDICTOR}),
     "nnclr": ("NNCLRModel", _QUEUE),
     "swav": ("SwAVModel", {"predictor": _PROTOTYPES, "freeze_prototypes_epochs": 0}),
     "swav with a queue": (
