@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eztorch.transforms.on_list import as_module
+from eztorch.transforms.on_list import Transform, as_module
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -58,7 +59,10 @@ class Div255Input(nn.Module):
 
 
 class MultiCropTransform(nn.Module):
-    """Make the views of an image: every set gives `num_views` of them by its transform.
+    """Make the views of an image or clip, or of a batch of them: every set gives `num_views` of them by its transform.
+
+    Of a list, such as several clips of a video, the views are made in turns: the first view is of the first element,
+    the second of the second, and after the last the first is next.
 
     Args:
         set_transforms: Mappings of `transform` and `num_views`, 1 by default.
@@ -66,13 +70,16 @@ class MultiCropTransform(nn.Module):
     Raises:
         ConfigError: A set has other keys or fewer than one view, or there is no set.
 
-    >>> MultiCropTransform([{"transform": abs, "num_views": 2}, {"transform": str}])(-1)
+    >>> transform = MultiCropTransform([{"transform": abs, "num_views": 2}, {"transform": str}])
+    >>> transform(-1)
     [1, 1, '-1']
+    >>> transform([-1, -2])
+    [1, 2, '-1']
     """
 
     def __init__(self, set_transforms: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        transforms: list[Callable[[Any], Any]] = []
+        transforms: list[Transform] = []
         for index, one in enumerate(set_transforms):
             views = one.get("num_views", 1)
             if "transform" not in one or set(one) - {"transform", "num_views"} or views < 1:
@@ -86,7 +93,8 @@ class MultiCropTransform(nn.Module):
 
     def forward(self, image: Any) -> list[Any]:
         """Return the views, in the order of the sets."""
-        return [transform(image) for transform in self.transforms]
+        sources = cycle(image if isinstance(image, list | tuple) else [image])
+        return [transform(source) for transform, source in zip(self.transforms, sources, strict=False)]
 
 
 def RandomResizedCrop(

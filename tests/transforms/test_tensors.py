@@ -38,6 +38,13 @@ def test_multi_crop__gives_the_views_of_every_set():
     assert [view.shape[-1] for view in sizes] == [8, 8, 4, 4, 4]
 
 
+def test_multi_crop__takes_the_elements_of_a_list_in_turns():
+    transform = MultiCropTransform(
+        [{"transform": torch.nn.Identity(), "num_views": 2}, {"transform": torch.neg, "num_views": 3}]
+    )
+    assert transform([torch.tensor(1), torch.tensor(2)]) == [1, 2, -1, -2, -1]
+
+
 @pytest.mark.parametrize(
     "sets", [[{"num_views": 2}], [{"transform": abs, "views": 2}], [{"transform": abs, "num_views": 0}]]
 )

@@ -1,4 +1,4 @@
-"""The batch transforms of the recipes are torchaug's; what is expected of them is tested here."""
+"""The views of contrastive pretraining, by our batch transforms and by torchaug, as the recipes of SCE write them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import yaml
 
 from eztorch.utils.config import build
 
-CONFIG = Path(__file__).parents[2] / "eztorch/configs/transform/video_contrastive.yaml"
+CONFIGS = Path(__file__).parents[2] / "eztorch/configs/transform"
 
 
-@pytest.fixture(scope="module")
-def transform():
-    return build(yaml.safe_load(CONFIG.read_text()))
+@pytest.fixture(scope="module", params=["video_contrastive", "video_contrastive_torchaug"])
+def transform(request):
+    return build(yaml.safe_load((CONFIGS / f"{request.param}.yaml").read_text()))
 
 
 def batch(dtype: torch.dtype, size: int = 5) -> list[torch.Tensor]:
