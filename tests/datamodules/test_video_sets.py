@@ -360,3 +360,26 @@ def test_index__says_how_many_frames_folders_have(frame_tree, tmp_path):
     (root / INDEX_NAME).write_text("".join(json.dumps(one.to_json()) + "\n" for one in facts))
     datamodule = VideoDataModule(2, root, train=split(), decoder="frame")
     assert [video.num_frames for video in datamodule.dataset("train").videos] == [30] * 8
+
+
+def test_epic_kitchens__reads_the_official_flow_of_every_second_frame(put, tmp_path):
+    put("annotations/EPIC_train_action_labels.csv", EPIC)
+    for video in ("P01/P01_01", "P27/P27_01"):
+        for direction in "uv":
+            put(f"frames_rgb_flow/flow/train/{video}/{direction}", frame_name="frame_{index:010d}.jpg")
+    datamodule = datamodule_of("epic_kitchens55_flow", tmp_path)
+    assert [video.segment[:2] for video in datamodule.dataset("train").videos] == [(1, 8), (7, 15)]
+    assert first_batch(datamodule)["input"].shape == (2, 10, 2, 20, 20)
+
+
+def test_frame_list__of_flow_has_the_direction_in_its_paths(put, tmp_path):
+    for direction in "uv":
+        put(f"{direction}/v0", frame_name="{index:05d}.jpg")
+    put("list.csv", "0\n{flow_direction}/v0/{frame:05d}.jpg 7 1 1 20\n{flow_direction}/v0/{frame:05d}.jpg 8 0 5 9\n")
+    given = split(datadir=tmp_path / "list.csv", video_path_prefix=tmp_path)
+    given["clip_sampler"] = {
+        "_target_": "eztorch.datasets.clip_samplers.RandomFrameSampler",
+        "frames": {"_target_": "eztorch.datasets.clip_samplers.SparseFrames", "num_frames": 4, "neighbours": 5},
+    }
+    datamodule = VideoDataModule(2, tmp_path, train=given, decoder="flow", decoder_args={"flow": "RR"})
+    assert first_batch(datamodule)["input"].shape == (2, 10, 4, 48, 64)

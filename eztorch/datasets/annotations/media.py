@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 from eztorch.datasets.annotations.forms import VIDEO_EXTENSIONS
 from eztorch.datasets.annotations.paths import LabeledVideoPaths
+from eztorch.datasets.decoders.flow import FLOW_DIRECTION
 from eztorch.datasets.video_index import VideoIndex
-
-# The field of a path that stands for the direction of optical flow.
-FLOW_DIRECTION = "{flow_direction}"
 
 
 class _Folder(NamedTuple):

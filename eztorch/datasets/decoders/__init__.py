@@ -2,6 +2,7 @@
 
 from eztorch.datasets.decoders.auto import AutoDecoder, choose_decoder
 from eztorch.datasets.decoders.decord import DecordDecoder
+from eztorch.datasets.decoders.flow import FlowDecoder
 from eztorch.datasets.decoders.frame import FrameDecoder
 from eztorch.datasets.decoders.frame_filters import (
     FrameFilter,
@@ -19,6 +20,7 @@ __all__ = [
     "Clip",
     "Decoder",
     "DecordDecoder",
+    "FlowDecoder",
     "FrameDecoder",
     "FrameFilter",
     "PyAVDecoder",

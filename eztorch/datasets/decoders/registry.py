@@ -9,6 +9,7 @@ from typing import Any
 
 from eztorch.datasets.decoders.auto import AutoDecoder
 from eztorch.datasets.decoders.decord import DecordDecoder
+from eztorch.datasets.decoders.flow import FlowDecoder
 from eztorch.datasets.decoders.frame import FrameDecoder
 from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.pyav import PyAVDecoder
@@ -19,6 +20,7 @@ from eztorch.utils.names import choose, nearest
 
 _DECODERS: dict[str, type[Any]] = {
     "frame": FrameDecoder,
+    "flow": FlowDecoder,
     "pyav": PyAVDecoder,
     "torchcodec": TorchCodecDecoder,
     "decord": DecordDecoder,
@@ -35,7 +37,7 @@ def build_decoder(name: str = "pyav", args: Mapping[str, Any] | None = None) -> 
     out with a warning, once a process. One that no decoder has is an error.
 
     Args:
-        name: frame, pyav, torchcodec, decord or auto.
+        name: frame, flow, pyav, torchcodec, decord or auto.
         args: Arguments of the decoder.
 
     Raises:
@@ -69,7 +71,7 @@ def _warn_of_dropped(name: str, keys: list[str]) -> None:
     if new:
         why = (
             "its pictures are not video files"
-            if name == "frame"
+            if name in ("frame", "flow")
             else "a video file says itself when its frames are shown, and holds no picture files"
         )
         warnings.warn(
