@@ -92,6 +92,20 @@ def shift_edit_list(path: Path, frames: int) -> None:
     path.write_bytes(data)
 
 
+def two_streams(path: Path) -> None:
+    """Write a file with two video streams, a small one before the large one, which is the best."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=30, options={"g": "12"}) for _ in range(2)]
+        for stream, step in zip(streams, (2, 1), strict=True):
+            stream.height, stream.width, stream.pix_fmt = HEIGHT // step, WIDTH // step, "yuv420p"
+        for picture in pictures(60):
+            for stream, step in zip(streams, (2, 1), strict=True):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[::step, ::step]), format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+
+
 def rotate(path: Path) -> None:
     """Write a rotation by a quarter into the track header of an MP4 file, as phones do."""
     data = bytearray(path.read_bytes())
@@ -229,6 +243,9 @@ RECIPES: dict[str, Callable[[Path], object]] = {
     "hevc10.mp4": lambda p: encode(
         p, soft(pictures(10)), codec="libx265", pixels="yuv420p10le", **{"x265-params": "log-level=none"}
     ),
+    "soft.mp4": lambda p: encode(p, soft(pictures(60)), g="12"),
+    "av1.mkv": lambda p: encode(p, pictures(60), codec="libsvtav1", g="20", preset="12"),
+    "two_streams.mp4": two_streams,
     "three.mp4": lambda p: encode(p, pictures(3), g="12"),
     "one.mp4": lambda p: encode(p, pictures(1), g="12"),
     "whole.mp4": lambda p: encode(p, pictures(60), g="12", crf="1", muxer={"movflags": "faststart"}),

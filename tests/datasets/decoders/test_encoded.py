@@ -1,6 +1,5 @@
 """Video files of many makings: every decoder of files gives the frames of a plain decode, or says that it cannot."""
 
-import itertools
 from contextlib import nullcontext
 from fractions import Fraction
 
@@ -20,9 +19,10 @@ ODD = [
     "fragmented.mp4",
     "edit_list.mp4",
     "rotated.mp4",
+    "two_streams.mp4",
     "irregular.mp4",
 ]
-OTHERS = ["irregular.mkv", "late_start.mkv", "vp9.webm", "gop12.flv", "gop12.ts", "mpeg4.avi"]
+OTHERS = ["irregular.mkv", "late_start.mkv", "vp9.webm", "av1.mkv", "gop12.flv", "gop12.ts", "mpeg4.avi"]
 # The container does not say when frames are shown, and the order of decoding is not that of presentation.
 COUNTED = ["mpeg4_b.avi", "h264_b.avi", "gop12.h264", "gop12.mpg"]
 ALL = PLAIN + ODD + OTHERS + COUNTED
@@ -33,6 +33,7 @@ TOLERANCE = Fraction(1, 10**6)  # a time as a float may lie just before or behin
 REFUSED = {
     ("decord", "edit_list.mp4"): "decord counts 60 frames where the file shows 55",
     ("decord", "rotated.mp4"): "size",
+    ("decord", "av1.mkv"): "decord, whose FFmpeg is of 2019, cannot open this .*av1.* file",
     ("decord", "gop12.ts"): "decord does not seek exactly in mpegts files",
     ("decord", "gop12.h264"): "decord does not seek exactly in h264 files",
     ("decord", "gop12.mpg"): "decord does not seek exactly in mpeg files",
@@ -183,21 +184,3 @@ def test_ten_bits__agree_but_for_the_interpolation_of_chroma(encoded, media, tru
     difference = np.abs(as_frames(clip) - frames)
     assert difference.mean() < 1.5
     assert difference.max() <= 10
-
-
-def test_multiple_streams__the_best_is_taken(encoded, tmp_path, draw, decode_all):
-    import av
-
-    path = tmp_path / "two.mp4"
-    with av.open(str(path), "w") as container:
-        streams = [container.add_stream("libx264", rate=30) for _ in range(2)]
-        for stream, (height, width) in zip(streams, [(24, 32), (48, 64)], strict=True):
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for picture in draw(30):
-            for stream, step in zip(streams, (2, 1), strict=True):
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[::step, ::step]), format="rgb24")
-                container.mux(stream.encode(frame))
-        container.mux(itertools.chain(*(stream.encode() for stream in streams)))
-    best = decode_all(path)
-    with build_decoder(encoded).open(str(path)) as reader:
-        assert np.array_equal(as_frames(reader.get_clip(Fraction(0), Fraction(1))), best)

@@ -66,7 +66,7 @@ def test_jpeg__that_is_cut_off_is_not_made_up(reader, draw, share):
     content = encoded(draw(1)[0])
     with pytest.raises((ValueError, RuntimeError)):
         reader(content[: int(len(content) * share)])
-    with pytest.raises(OSError, match="(?i)truncated"):
+    with pytest.raises(OSError, match=r"(?i)truncated"):
         decode_picture(content[: int(len(content) * share)])
 
 
