@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from omegaconf import OmegaConf
 from eztorch.datamodules import VideoDataModule
 from eztorch.datasets import clip_samplers
 from eztorch.datasets.clip_samplers import FrameSampler, all_clips
+from eztorch.engine.arguments import parse
+from eztorch.engine.compose import Composer
+from eztorch.engine.experiments import find_recipe
 from eztorch.utils.config import build
 
 CONFIGS = Path(clip_samplers.__file__).parents[2] / "configs"
@@ -64,6 +68,26 @@ def test_groups__build_a_sampler_that_gives_clips_of_any_video(name, rule, num_f
 def test_groups__the_thirty_views_are_ten_clips_in_three_crops():
     views = all_clips(build(chosen("constant_10x3", None)), Fraction(10))
     assert [(view.clip_index, view.aug_index) for view in views] == [(j // 3, j % 3) for j in range(30)]
+
+
+def test_groups__are_chosen_in_a_recipe_as_the_guide_shows(tmp_path):
+    guide = (CONFIGS.parents[1] / "doc/sampling.md").read_text()
+    choice = re.search(r"```yaml\ndefaults:\n((?:  - override .*\n)+)  - _self_", guide).group(1)
+    recipe = (CONFIGS.parents[1] / "configs/supervised_r3d18_kinetics200.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(recipe.replace("  - _self_\n", f"{choice}  - _self_\n"))
+    arguments = parse(
+        ["-cp", str(tmp_path), "-cn", "mine", "dir.data=/data", "clip_sampler@datamodule.test.clip_sampler=uniform"]
+    )
+    config = Composer(find_recipe(arguments, "supervised"), "supervised").compose(arguments.overrides)
+    train, val, test = (config.datamodule[split].clip_sampler for split in ("train", "val", "test"))
+    assert [sampler._target_.rpartition(".")[2] for sampler in (train, val, test)] == [
+        "RandomFrameSampler",
+        "ConstantFrameSampler",
+        "UniformClipSampler",
+    ]
+    assert train.frames == val.frames
+    assert train.frames._target_.endswith("SparseFrames")
+    assert set(test) == {"_target_", "clip_duration", "stride", "backpad_last"}  # nothing of the default is left
 
 
 def test_names__of_the_predecessor_resolve():
