@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from eztorch.datasets.decoders.pictures import decode_picture
 from eztorch.datasets.reading import ReadError
 from eztorch.utils.errors import DataError
+
+_JPEG = b"\xff\xd8"
 
 
 class ImageSource(Protocol):
@@ -138,10 +142,8 @@ class ImagePairs:
 def read_image(path: str) -> Tensor:
     """Read an image file as RGB, the pixels as they are stored: an orientation in its metadata is not applied.
 
-    JPEG, PNG and WebP go through torchvision's own decoders; what those refuse (CMYK, TIFF, BMP, ...) through Pillow.
-
     Args:
-        path: The file.
+        path: The file, of any format that Pillow reads.
 
     Returns:
         uint8, shape (3, H, W).
@@ -150,29 +152,18 @@ def read_image(path: str) -> Tensor:
         ReadError: It is missing, damaged or no image.
     """
     try:
-        with open(path, "rb") as file:
-            encoded = bytearray(file.read())
-        if not encoded:
-            raise ReadError(path, "image", "the file is empty")
-        return _decode(path, encoded)
+        encoded = Path(path).read_bytes()
+        if encoded.startswith(_JPEG):
+            return decode_picture(encoded)
+        with Image.open(io.BytesIO(encoded)) as picture:
+            if picture.mode.startswith("I;16"):  # Pillow would clip it
+                return to_tensor((np.asarray(picture) // 257).astype(np.uint8))
+            # By way of RGBA, as a palette with transparent colours is a warning otherwise.
+            return to_tensor(picture.convert("RGBA") if "transparency" in picture.info else picture)
+    except UnidentifiedImageError as error:
+        raise ReadError(path, "image", "it is no picture, or its beginning is damaged") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ReadError(path, "image", _brief(error)) from error
-
-
-def _decode(path: str, encoded: bytearray) -> Tensor:
-    from torchvision.io import ImageReadMode, decode_image
-
-    try:
-        image: Tensor = decode_image(torch.frombuffer(encoded, dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except RuntimeError:
-        image = torch.empty(0)
-    if image.ndim == 3 and image.dtype == torch.uint8:  # neither an animation nor 16 bits a channel
-        return image
-    with Image.open(path) as picture:
-        if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
-            return to_tensor((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8))
-        # By way of RGBA, or a palette with a transparent colour would be a warning.
-        return to_tensor((picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB"))
 
 
 def to_tensor(image: Any) -> Tensor:
@@ -196,4 +187,5 @@ def to_tensor(image: Any) -> Tensor:
 
 
 def _brief(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(text).splitlines()[0]

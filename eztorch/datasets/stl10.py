@@ -88,8 +88,6 @@ def _fold(path: Path, fold: int, count: int) -> NDArray[np.int64]:
 def _check(path: Path, size: int) -> None:
     """Refuse a file that is missing, or is no whole number of records of a size in bytes."""
     if not path.is_file():
-        raise DataError(
-            f"{path}: there is no such file; expected {FOLDER} of STL-10. With download: true it is fetched."
-        )
+        raise DataError(f"{path}: there is no such file of STL-10. With download: true it is fetched.")
     if not path.stat().st_size or path.stat().st_size % size:
         raise DataError(f"{path}: {path.stat().st_size} bytes are not a whole number of records of {size} bytes.")
