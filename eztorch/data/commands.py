@@ -61,6 +61,16 @@ _COMMANDS: tuple[Command, ...] = (
             "eztorch data index /data/ucf101_frames --kind frames --workers 16",
         ),
     ),
+    Command(
+        "split",
+        "Write annotation files from a folder or official lists, clips of one source on one side only.",
+        (
+            "eztorch data split /data/mine -o /data/mine_lists --ratios 0.8 0.1 0.1",
+            "eztorch data split /data/mine -o /data/mine_lists --folds 5 --group '(subject[0-9]+)_'",
+            "eztorch data split /data/ucf101_frames -o /data/lists --official ucf101 --lists /data/ucfTrainTestlist",
+            "eztorch data split /data/kinetics200/train -o /data/lists --all train",
+        ),
+    ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _COMMANDS}
 
