@@ -71,7 +71,7 @@ def test_fit__learns_to_restore_in_every_precision(clips, precision):
 
     def recorded(*arguments: Any) -> dict[str, Any]:
         step = on_end(*arguments)
-        losses.append(float(step["loss"]))
+        losses.append(float(step["loss"].detach()))
         return step
 
     model.training_step = recorded
