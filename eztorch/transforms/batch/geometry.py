@@ -213,6 +213,8 @@ class RandomHorizontalFlip(InPlaceTransform):
 
     Args:
         p: Probability that a sample is mirrored; see `draw_samples`.
+        flow: Whether the channels are those of optical flow, u v u v ... around the middle of their range. Of what is
+            mirrored, the horizontal part u changes its sign: it becomes 255 - u, or 1 - u for floats from 0 to 1.
 
     >>> RandomHorizontalFlip(p=1)(torch.tensor([[[[1, 2, 3]]]], dtype=torch.uint8)).tolist()
     [[[[3, 2, 1]]]]
@@ -220,19 +222,22 @@ class RandomHorizontalFlip(InPlaceTransform):
 
     takes_bytes = True
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, flow: bool = False) -> None:
         super().__init__()
         self.p = probability(p)
+        self.flow = flow
 
     def change(self, batch: Tensor) -> None:
         """Mirror samples in place."""
         samples = draw_samples(len(batch), self.p)
         for piece, _ in pieces(batch, samples, send(torch.tensor(samples, dtype=torch.int64), batch.device)):
             piece.copy_(piece.flip(-1))
+            if self.flow:
+                piece[:, ::2] = (1 if piece.is_floating_point() else 255) - piece[:, ::2]
 
     def extra_repr(self) -> str:
-        """Show the probability."""
-        return f"p={self.p}"
+        """Show the arguments."""
+        return f"p={self.p}, flow={self.flow}"
 
 
 def _height_and_width(size: int | Sequence[int]) -> tuple[int, int]:

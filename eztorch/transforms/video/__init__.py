@@ -6,7 +6,6 @@ from eztorch.transforms.video.channels import (
     ChannelSampling,
     GreyST,
     ReverseChannels,
-    StackFlow,
     ToGrey,
     grey,
 )
@@ -63,7 +62,6 @@ __all__ = [
     "RemoveTimeDim",
     "ReverseChannels",
     "ShortSideScale",
-    "StackFlow",
     "TemporalDifference",
     "ToGrey",
     "UniformCropVideo",

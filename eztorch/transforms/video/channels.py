@@ -1,4 +1,4 @@
-"""What the channels of a clip are taken from: channel sampling over time, grey, the order of colours, optical flow.
+"""What the channels of a clip are taken from: channel sampling over time, grey, the order of colours.
 
 All of these take a clip `(C, T, H, W)` or a batch of clips `(B, C, T, H, W)`, uint8 or float, so they can stand in a
 worker or on the device, before any model.
@@ -119,7 +119,7 @@ class ChannelSampling(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return the reordered clip, shape ([B,] 3, T', H, W)."""
-        num_frames = _frames_of(clip, 3, "ChannelSampling")
+        num_frames = _frames_of(clip, "ChannelSampling")
         # From frame by frame to channel by channel, in which order a clip lies in memory.
         order = [c % 3 * num_frames + c // 3 for c in self.indices(num_frames)]
         by_channel = torch.tensor(order).view(-1, 3).T.flatten()
@@ -164,7 +164,7 @@ class ToGrey(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return the grey clip, shape ([B,] num_channels, T, H, W)."""
-        _frames_of(clip, 3, "ToGrey")
+        _frames_of(clip, "ToGrey")
         return grey(clip).repeat_interleave(self.num_channels, dim=-4)
 
     def extra_repr(self) -> str:
@@ -186,7 +186,7 @@ class GreyST(nn.Module):
         Raises:
             ConfigError: Not 3 channels, or a number of frames that is no multiple of 3.
         """
-        num_frames = _frames_of(clip, 3, "GreyST")
+        num_frames = _frames_of(clip, "GreyST")
         if num_frames % 3:
             raise ConfigError(f"GreyST takes three frames for each of its own and was given {num_frames}.")
         threes: Tensor = grey(clip).squeeze(-4).unflatten(-3, (-1, 3))
@@ -201,43 +201,8 @@ class ReverseChannels(nn.Module):
         return clip.flip(-4)
 
 
-class StackFlow(nn.Module):
-    """Stack the optical flow of neighbouring frames in the channels: u v u v ..., as two-stream networks take it.
-
-    Flow is kept as pictures whose R is the horizontal component u and whose G is the vertical one v; 128 is no motion.
-
-    Args:
-        neighbours: Number of flow pictures that make a frame.
-
-    Raises:
-        ConfigError: Fewer than one neighbour; when called, fewer than two channels, or frames that cannot be parted.
-    """
-
-    def __init__(self, neighbours: int = 5) -> None:
-        super().__init__()
-        if neighbours < 1:
-            raise ConfigError(f"neighbours={neighbours}; expected at least 1.")
-        self.neighbours = neighbours
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return the stacked flow, shape ([B,] 2 neighbours, T / neighbours, H, W)."""
-        num_frames = _frames_of(clip, None, "StackFlow")
-        if clip.shape[-4] < 2 or num_frames % self.neighbours:
-            raise ConfigError(
-                f"StackFlow takes two channels and a multiple of {self.neighbours} frames, and was given "
-                f"{tuple(clip.shape)}."
-            )
-        flow: Tensor = clip.narrow(-4, 0, 2).unflatten(-3, (-1, self.neighbours))  # ([B,] 2, T', neighbours, H, W)
-        return flow.movedim(-3, -5).flatten(-5, -4)
-
-    def extra_repr(self) -> str:
-        """Show the number of neighbours."""
-        return f"neighbours={self.neighbours}"
-
-
-def _frames_of(clip: Tensor, channels: int | None, name: str) -> int:
-    if not isinstance(clip, Tensor) or clip.ndim not in (4, 5) or channels not in (None, clip.shape[-4]):
+def _frames_of(clip: Tensor, name: str) -> int:
+    if not isinstance(clip, Tensor) or clip.ndim not in (4, 5) or clip.shape[-4] != 3:
         given = tuple(clip.shape) if isinstance(clip, Tensor) else f"a {type(clip).__name__}"
-        expected = "C" if channels is None else channels
-        raise ConfigError(f"{name} expects a clip ({expected}, T, H, W) or a batch of them, and was given {given}.")
+        raise ConfigError(f"{name} expects a clip (3, T, H, W) or a batch of them, and was given {given}.")
     return clip.shape[-3]

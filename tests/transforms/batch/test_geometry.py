@@ -117,6 +117,15 @@ def test_random_horizontal_flip__mirrors_half_of_the_samples_with_all_their_fram
     assert sum(mirrored) == sum(kept) == 3
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_random_horizontal_flip__of_flow_turns_its_horizontal_part(dtype):
+    clips = batch_of((2, 4, 3, 6, 8), dtype)
+    mirrored = RandomHorizontalFlip(1, flow=True)(clips)
+    highest = 255 if dtype == torch.uint8 else 1
+    assert torch.equal(mirrored[:, ::2], highest - clips[:, ::2].flip(-1))
+    assert torch.equal(mirrored[:, 1::2], clips[:, 1::2].flip(-1))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

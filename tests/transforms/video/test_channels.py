@@ -8,7 +8,6 @@ from eztorch.transforms.video import (
     ChannelSampling,
     GreyST,
     ReverseChannels,
-    StackFlow,
     ToGrey,
     grey,
 )
@@ -48,7 +47,7 @@ def test_channel_sampling__takes_the_channels_of_its_table(kind, num_frames, exp
         assert result[..., 0, 0].T.flatten().tolist() == wanted
 
 
-@pytest.mark.parametrize("transform", [ChannelSampling("TC"), ToGrey(3), GreyST(), ReverseChannels(), StackFlow(3)])
+@pytest.mark.parametrize("transform", [ChannelSampling("TC"), ToGrey(3), GreyST(), ReverseChannels()])
 def test_channels__of_a_batch_are_those_of_its_clips(transform):
     batch = torch.rand(4, 3, 9, 5, 6)
     assert torch.equal(transform(batch), torch.stack([transform(clip) for clip in batch]))
@@ -85,13 +84,6 @@ def test_reverse_channels__gives_bgr():
     assert torch.equal(ReverseChannels()(ReverseChannels()(numbered(3))), numbered(3))
 
 
-def test_stack_flow__puts_both_components_of_neighbours_side_by_side():
-    flow = StackFlow(3)(numbered(6))
-    assert flow.shape == (6, 2, 2, 2)
-    assert flow[:, 0, 0, 0].tolist() == spelled("1R 1G 2R 2G 3R 3G")
-    assert flow[:, 1, 0, 0].tolist() == spelled("4R 4G 5R 5G 6R 6G")
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -101,9 +93,7 @@ def test_stack_flow__puts_both_components_of_neighbours_side_by_side():
         (lambda: ChannelSampling("TC")(torch.zeros(1, 8, 2, 2)), r"a clip \(3, T, H, W\).*given \(1, 8, 2, 2\)"),
         (lambda: GreyST()(numbered(8)), "three frames for each of its own and was given 8"),
         (lambda: ToGrey(2), "num_channels=2"),
-        (lambda: StackFlow(0), "neighbours=0"),
-        (lambda: StackFlow(5)(numbered(8)), "a multiple of 5 frames"),
-        (lambda: StackFlow(1)([numbered(8)]), "given a list"),
+        (lambda: GreyST()([numbered(9)]), "given a list"),
     ],
 )
 def test_channels__refuse_what_they_cannot_use(make, message):
