@@ -101,11 +101,16 @@ def label_table(labels: Mapping[Any, Any] | str | Path | None, key: str) -> dict
         labels = json_of(Path(labels))
     table: dict[int, Label] = {}
     for name, label in labels.items() if isinstance(labels, Mapping) else [("", labels)]:
-        video = whole_number(name)
-        several = isinstance(label, list | tuple) and all(isinstance(one, int | float) for one in label)
-        if video is None or not (several or isinstance(label, int)):
+        video, weights = whole_number(name), _weights(label)
+        if video is None or (weights is None and not isinstance(label, int)):
             raise DataError(
                 f"{key}: {name!r}: {label!r} is not a video id and its label, a class or a list of weights."
             )
-        table[video] = tuple(map(float, label)) if isinstance(label, list | tuple) else label
+        table[video] = label if weights is None else weights
     return table
+
+
+def _weights(label: Any) -> tuple[float, ...] | None:
+    if not isinstance(label, list | tuple) or not all(isinstance(one, int | float) for one in label):
+        return None
+    return tuple(map(float, label))
