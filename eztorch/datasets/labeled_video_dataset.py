@@ -66,7 +66,7 @@ class LabeledVideoDataset(Dataset[Item]):
             `failures`.
 
     Raises:
-        ConfigError: `on_error` is none of these.
+        ConfigError: `on_error` is none of these, or the clip sampler is no sampler.
     """
 
     def __init__(
@@ -79,6 +79,11 @@ class LabeledVideoDataset(Dataset[Item]):
         training: bool = False,
         on_error: str = "skip",
     ) -> None:
+        if not callable(clip_sampler) and not isinstance(clip_sampler, FrameSampler):
+            raise ConfigError(
+                f"clip_sampler={clip_sampler!r} is no clip sampler. A rule such as DenseFrames stands in `frames` of a "
+                "RandomFrameSampler, ConstantFrameSampler or SlidingFrameSampler."
+            )
         self.videos = videos
         self.clip_sampler = clip_sampler
         self.decoder = decoder

@@ -9,7 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from eztorch.datasets import LabeledVideo, LabeledVideoDataset, LabeledVideoPaths, SampleAddress, SampleFailure, collate
-from eztorch.datasets.clip_samplers import ConstantClipsPerVideoSampler, RandomClipSampler, RandomMultiClipSampler
+from eztorch.datasets.clip_samplers import (
+    ConstantClipsPerVideoSampler,
+    DenseFrames,
+    RandomClipSampler,
+    RandomMultiClipSampler,
+)
 from eztorch.datasets.decoders import Clip, VideoDecodeError
 from eztorch.utils.errors import ConfigError
 
@@ -243,3 +248,8 @@ def test_transform__that_cannot_be_used_says_so_itself():
 def test_on_error__is_one_that_is_known():
     with pytest.raises(ConfigError, match=r"on_error='skipp'; expected one of 'skip', .* Did you mean 'skip'"):
         make("a.mp4", on_error="skipp")
+
+
+def test_clip_sampler__that_is_a_rule_alone_is_refused_at_once():
+    with pytest.raises(ConfigError, match=r"DenseFrames.* is no clip sampler. A rule such as DenseFrames stands in"):
+        make("a.mp4", sampler=DenseFrames(8, 8))

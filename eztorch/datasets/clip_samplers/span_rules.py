@@ -36,7 +36,7 @@ class DenseFrames:
         num_frames: Frames of a clip.
         sampling_rate: Distance of its frames; 1 takes consecutive ones.
         neighbours: How many consecutive frames stand for each of them: 5 for stacks of optical flow. A clip then has
-            `num_frames x neighbours` frames.
+            `num_frames x neighbours` frames. In a short video the last frame repeats where there are no more.
         tight: Whether the span ends with the last frame taken. Otherwise it is `num_frames x sampling_rate`, so that
             the frames behind the last one taken also have to be there.
 
