@@ -112,7 +112,7 @@ def test_whole_video__is_one_clip_with_all_its_augmentations(duration):
     [
         (lambda: SlidingWindowClipSampler(0), "clip_duration=0"),
         (lambda: SlidingWindowClipSampler(2, -1), "stride=-1; expected a positive number"),
-        (lambda: SlidingWindowClipSampler(2, tail="shfit"), "tail='shfit' is not known; .*Did you mean 'shift'"),
+        (lambda: SlidingWindowClipSampler(2, tail="shifted"), "tail='shifted' is not known; .*Did you mean 'shift'"),
         (lambda: SlidingWindowClipSampler(2, augs_per_clip=0), "augs_per_clip=0"),
         (lambda: UniformClipSampler(2, stride=3), "stride=3 is longer than clip_duration=2"),
         (lambda: ConstantClipsWithHalfOverlapPerVideoClipSampler(2, 0), "augs_per_clip=0"),
