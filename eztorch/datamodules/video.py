@@ -10,7 +10,13 @@ from typing import Any, ClassVar, NamedTuple
 from typing_extensions import TypedDict, Unpack
 
 from eztorch.datamodules.base import BaseDataModule
-from eztorch.datamodules.video_checks import class_names, label_table, report_unreadable, without_missing
+from eztorch.datamodules.video_checks import (
+    class_names,
+    label_table,
+    report_unreadable,
+    with_frame_name,
+    without_missing,
+)
 from eztorch.datasets.annotations import Annotation, LabeledVideoPaths, read_annotation
 from eztorch.datasets.annotations.media import locate, with_known_lengths
 from eztorch.datasets.decoders import build_decoder
@@ -169,7 +175,7 @@ class VideoBaseDataModule(BaseDataModule):
         return LabeledVideoDataset(
             videos,
             build(spec["clip_sampler"]),
-            build_decoder(decoder, _with_frame_name(arguments, videos.frame_name)),
+            build_decoder(decoder, with_frame_name(arguments, videos.frame_name)),
             transform=build(spec.get("transform")),
             training=training,
             on_error=spec.get("on_error") or "skip",
@@ -220,24 +226,23 @@ class VideoBaseDataModule(BaseDataModule):
         self, annotation: Annotation, source: Source, split: str, frame_folders: bool | None
     ) -> LabeledVideoPaths:
         """Hold the videos of an annotation, after a look at which there are and what an index knows of them."""
-        has_paths = source.path.is_dir() and not annotation.as_published  # a folder of classes has been looked into
-        videos = LabeledVideoPaths.of(annotation, path_prefix=source.path if has_paths else source.prefix)
-        if not has_paths:
+        is_folder = source.path.is_dir() and not annotation.as_published
+        videos = LabeledVideoPaths.of(annotation, path_prefix=source.path if is_folder else source.prefix)
+        if not is_folder:  # what is in a folder of classes is there
             videos, missing = locate(videos, frame_folders=frame_folders, as_published=annotation.as_published)
             videos = without_missing(videos, missing, key=source.key, split=split, on_missing=self.on_missing)
         index = VideoIndex.find(videos.path_prefix) if videos.path_prefix else None
         if index is None:
             return videos
         report_unreadable(videos, index, key=source.key, split=split, max_failure_share=self.max_failure_share)
-        return with_known_lengths(videos, index) if frame_folders else videos
+        return videos if frame_folders is False else with_known_lengths(videos, index)
 
     def _classes(self, split: str, source: Source) -> tuple[str, ...]:
         """Return the order of the classes that a split has to have, where something says it."""
         has_lists = self.lists is not None and not source.path.is_file()
         if self.classes or has_lists or split == "train" or "train" not in self.specs:
             return self.classes
-        dataset = self.specs["train"].get("dataset") or {}
-        training = self._source("train", dataset[0] if isinstance(dataset, list | tuple) else dataset)
+        training = self._source("train", self._mappings("train")[0])
         names_classes = source.path.is_dir() or source.path.suffix == ".csv"
         if not names_classes or source.path.is_dir() != training.path.is_dir() or not training.path.exists():
             return ()
@@ -250,7 +255,9 @@ class VideoBaseDataModule(BaseDataModule):
                 close = nearest(str(name), _DATASET_KEYS) or " or ".join(_DATASET_KEYS)
                 raise ConfigError(f"datamodule.{split}.dataset.{name}: unknown key. Did you mean {close}?")
         if split == "test" and not dataset and "val" in self.specs:
-            split, dataset = "val", self._mapping_of("val")
+            split, (dataset, *others) = "val", self._mappings("val")
+            if others:
+                raise ConfigError("datamodule.test.dataset is missing, and val has several: which of them is not said.")
         if self.datadir is not None and not Path(self.datadir).is_dir():
             raise DataError(f"datamodule.datadir (dir.data)={self.datadir}: there is no such folder.")
         subset = str(dataset.get("subset") or self.subsets[split])
@@ -270,24 +277,11 @@ class VideoBaseDataModule(BaseDataModule):
         key = f"datamodule.datadir (dir.data), folder {folder}"
         return Source(Path(self.datadir) / folder, str(prefix), subset, key)
 
-    def _mapping_of(self, split: str) -> Mapping[str, Any]:
+    def _mappings(self, split: str) -> list[dict[str, Any]]:
+        """Return the mappings that say where a split is, each with our keys alone."""
         dataset = self.specs[split].get("dataset") or {}
-        if isinstance(dataset, Mapping):
-            return dataset
-        raise ConfigError(
-            f"datamodule.test.dataset is missing: datamodule.{split}.dataset lists several, so which of them are meant "
-            "has to be said."
-        )
-
-
-def _with_frame_name(arguments: Mapping[str, Any], frame_name: str | None) -> dict[str, Any]:
-    """Return the arguments of a decoder with the names of frames that an annotation has, whose numbers it uses."""
-    if frame_name is None:
-        return dict(arguments)
-    if arguments.get("frame_name", frame_name) != frame_name:
-        name = arguments["frame_name"]
-        raise ConfigError(f"decoder_args.frame_name={name!r}, but the annotation says {frame_name!r}: leave it out.")
-    return {**arguments, "frame_name": frame_name, "first_index": 0}
+        given = [dataset] if isinstance(dataset, Mapping) else dataset
+        return [{key: one[key] for key in _DATASET_KEYS if key in one} for one in given]
 
 
 class VideoDataModule(VideoBaseDataModule):

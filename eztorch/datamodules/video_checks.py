@@ -99,8 +99,10 @@ def label_table(labels: Mapping[Any, Any] | str | Path | None, key: str) -> dict
         if not Path(labels).is_file():
             raise DataError(f"{key}={labels}: there is no such file.")
         labels = json_of(Path(labels))
+    if not isinstance(labels, Mapping):
+        raise DataError(f'{key}: expected a mapping such as {{"17": 3, "18": [0.5, 0.5]}}, got {labels!r}.')
     table: dict[int, Label] = {}
-    for name, label in labels.items() if isinstance(labels, Mapping) else [("", labels)]:
+    for name, label in labels.items():
         video, weights = whole_number(name), _weights(label)
         if video is None or (weights is None and not isinstance(label, int)):
             raise DataError(
@@ -114,3 +116,17 @@ def _weights(label: Any) -> tuple[float, ...] | None:
     if not isinstance(label, list | tuple) or not all(isinstance(one, int | float) for one in label):
         return None
     return tuple(map(float, label))
+
+
+def with_frame_name(arguments: Mapping[str, Any], frame_name: str | None) -> dict[str, Any]:
+    """Return the arguments of a decoder with the names of frames that an annotation has, whose numbers it uses.
+
+    Raises:
+        ConfigError: The arguments have other names.
+    """
+    if frame_name is None:
+        return dict(arguments)
+    if arguments.get("frame_name", frame_name) != frame_name:
+        name = arguments["frame_name"]
+        raise ConfigError(f"decoder_args.frame_name={name!r}, but the annotation says {frame_name!r}: leave it out.")
+    return {**arguments, "frame_name": frame_name, "first_index": 0}

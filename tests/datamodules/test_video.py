@@ -275,3 +275,30 @@ def test_kinetics__has_as_many_classes_as_its_name_says(num_classes):
 def test_unknown_key__of_the_datamodule_has_its_nearest_named():
     with pytest.raises(ConfigError, match=r"VideoDataModule: unknown key 'decoder_arg'. Did you mean 'decoder_args'"):
         build({"_target_": "eztorch.datamodules.VideoDataModule", "num_classes": 2, "decoder_arg": {}})
+
+
+def test_features__of_a_split_are_those_of_its_own_videos(video_tree, tmp_path):
+    (tmp_path / "own.csv").write_text("falling/v1.mp4 0\nrising/v2.mp4 1\n")
+    own = {"datadir": str(tmp_path / "own.csv"), "video_path_prefix": str(video_tree / "train")}
+    datamodule = VideoDataModule(2, video_tree, train=EVALUATION | {"dataset": own}, val=EVALUATION)
+    names = {name for batch in datamodule.feature_dataloader("train") for name in batch["video_name"]}
+    assert names == {"falling/v1.mp4", "rising/v2.mp4"}
+    assert len({name for batch in datamodule.feature_dataloader("val") for name in batch["video_name"]}) == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1, 2]", r"video_id_to_label: expected a mapping such as"),
+        ('{"a": 1}', r"video_id_to_label: 'a': 1 is not a video id and its label"),
+        ('{"1": "x"}', r"video_id_to_label: '1': 'x' is not a video id and its label"),
+    ],
+)
+def test_bad_input__labels_by_video_id_are_named(tmp_path, content, message):
+    (tmp_path / "list.csv").write_text("0\na.mp4 1 0\n")
+    (tmp_path / "labels.json").write_text(content)
+    dataset = {"datadir": tmp_path / "list.csv", "video_id_to_label": str(tmp_path / "labels.json")}
+    with pytest.raises(DataError, match=message):
+        evaluated(tmp_path, dataset=dataset).setup("validate")
+    with pytest.raises(DataError, match=r"video_id_to_label=/nowhere: there is no such file"):
+        evaluated(tmp_path, dataset=dataset | {"video_id_to_label": "/nowhere"}).setup("validate")
