@@ -246,8 +246,8 @@ def test_transform__that_cannot_be_used_says_so_itself():
 
 
 def test_on_error__is_one_that_is_known():
-    with pytest.raises(ConfigError, match=r"on_error='skipp'; expected one of 'skip', .* Did you mean 'skip'"):
-        make("a.mp4", on_error="skipp")
+    with pytest.raises(ConfigError, match=r"on_error='skips'; expected one of 'skip', .* Did you mean 'skip'"):
+        make("a.mp4", on_error="skips")
 
 
 def test_clip_sampler__that_is_a_rule_alone_is_refused_at_once():
