@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,8 +36,8 @@ class PyAVDecoder:
     """Reads whatever FFmpeg reads, in the exact order and with the exact time stamps of the file.
 
     Pictures are turned as the file says, and converted by FFmpeg with the colour matrix and range that it states. Those
-    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, by more
-    at the edges of saturated colours, where the libraries interpolate chroma in other ways.
+    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, by up to
+    100 in single pixels at the edges of saturated colours, where the libraries interpolate chroma in other ways.
 
     Args:
         num_threads: Threads of FFmpeg for one video; 1 is best in a loader worker, 0 lets FFmpeg decide.
@@ -147,7 +147,11 @@ class PyAVSource(FrameSource):
         height, width = frame.height, frame.width
         if self._short_side is not None:
             height, width = short_side_size(height, width, self._short_side)
-        plane = self._reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
+        # Without scaling FFmpeg repeats the chroma of 8-bit pictures; of others it would interpolate half of it.
+        repeat = (height, width) == (frame.height, frame.width) and frame.format.components[0].bits > 8
+        filtering = Interpolation.POINT if repeat else Interpolation.BILINEAR
+        rgb = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=filtering, threads=1)
+        plane = rgb.planes[0]
         pixels: NDArray[np.uint8] = np.ndarray(
             (height, width, 3), np.uint8, memoryview(plane), 0, (plane.line_size, 3, 1)
         )

@@ -78,7 +78,8 @@ def plain_decode(path: Path) -> np.ndarray:
     """Decode a file from its start to its end, every frame, in the order that FFmpeg shows them."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
-        frames = [(f.to_ndarray(format="rgb24"), f.rotation) for f in container.decode(stream)]
+        chroma = {"interpolation": "POINT"} if "10" in stream.codec_context.pix_fmt else {}
+        frames = [(f.to_ndarray(format="rgb24", **chroma), f.rotation) for f in container.decode(stream)]
     return np.stack([np.rot90(picture, round(rotation / 90)) for picture, rotation in frames])
 
 

@@ -1,6 +1,6 @@
 """One clip through every decoder, and through frames that were extracted: the same frames, and the same pixels.
 
-Tolerance: 8-bit videos none; of 10 bits on average 1.5 of 255 and 10 at most, where the libraries interpolate chroma in
+Tolerance: 8-bit videos none; of 10 bits on average 1.5 of 255 and 16 at most, where the libraries interpolate chroma in
 other ways; frames extracted as JPEG of quality 95 on average 2.5.
 """
 
@@ -65,7 +65,7 @@ def test_decoders__give_the_clips_of_pyav(decoder, args, file, media):
         assert clip.pts.tolist() == expected.pts.tolist()
         difference = (clip.video.float() - expected.video.float()).abs()
         assert difference.mean() < (1.5 if file == "hevc10.mp4" else 1e-9)
-        assert difference.max() <= (10 if file == "hevc10.mp4" else 0)
+        assert difference.max() <= (16 if file == "hevc10.mp4" else 0)
 
 
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)
