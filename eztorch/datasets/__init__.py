@@ -1,6 +1,6 @@
 """Datasets, the loader samplers that address their samples, and what puts samples together."""
 
-from eztorch.datasets.annotations import LabeledVideo, LabeledVideoPaths
+from eztorch.datasets.annotations import Annotation, LabeledVideo, LabeledVideoPaths, read_annotation
 from eztorch.datasets.cifar import DictCIFAR10, DictCIFAR100
 from eztorch.datasets.collate import collate, multiple_samples_collate
 from eztorch.datasets.failures import SampleFailure
@@ -10,6 +10,7 @@ from eztorch.datasets.loader_samplers import EpochSampler, SampleAddress, ShardS
 from eztorch.datasets.random_dataset import RandomDataset
 
 __all__ = [
+    "Annotation",
     "DictCIFAR10",
     "DictCIFAR100",
     "DictDataset",
@@ -25,4 +26,5 @@ __all__ = [
     "ShardSampler",
     "collate",
     "multiple_samples_collate",
+    "read_annotation",
 ]
