@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class SampleFailure(NamedTuple):
@@ -14,6 +14,8 @@ class SampleFailure(NamedTuple):
         decoder: Name of the decoder that gave up.
         reason: Why.
         epoch: Epoch of the address that asked for it.
+        label: What its sample would have had as `label`, -1 for none.
+        counts_as_wrong: Whether an evaluation counts it as a wrong answer instead of leaving it out.
     """
 
     idx: int
@@ -21,3 +23,5 @@ class SampleFailure(NamedTuple):
     decoder: str
     reason: str
     epoch: int
+    label: Any = -1
+    counts_as_wrong: bool = False

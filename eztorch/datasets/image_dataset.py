@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from eztorch.datasets.image_folder import list_images
 from eztorch.datasets.image_sources import ImagePairs, ImageSource
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.datasets.reading import Item, Sample, check_on_error, read_item
+from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
 from eztorch.utils.errors import EztorchError
 from eztorch.utils.randomness import addressed_randomness
 
@@ -33,6 +33,7 @@ class ImageDataset(Dataset[Item]):
 
     Attributes:
         labels: Class of every image, shape (N,).
+        stand_ins: Indices of the images that may stand in for one that cannot be read, all of them at first.
 
     Raises:
         ConfigError: `on_error` is something else.
@@ -50,10 +51,20 @@ class ImageDataset(Dataset[Item]):
         self.transform = transform
         self.training = training
         self.on_error = check_on_error(on_error)
+        self.stand_ins: Indices = range(len(images.labels))
 
     @property
     def labels(self) -> NDArray[np.int64]:  # noqa: D102  # described above
         return self.images.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels, empty where they have none."""
+        return self.images.classes
+
+    def name(self, index: int) -> str:
+        """Return what messages call an image, its path where it has one."""
+        return self.images.name(index)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -69,7 +80,14 @@ class ImageDataset(Dataset[Item]):
             ReadError: The image cannot be read and `on_error` is `raise`, or too many in a row cannot.
             RuntimeError: The transform failed; the message names the image.
         """
-        return read_item(self._read, address, len(self), training=self.training, on_error=self.on_error)
+        return read_item(
+            self._read,
+            address,
+            self.stand_ins,
+            label=lambda index: int(self.labels[index]),
+            training=self.training,
+            on_error=self.on_error,
+        )
 
     def _read(self, index: int, address: tuple[int, ...]) -> list[Sample]:
         image = self.images.read(index)

@@ -23,7 +23,7 @@ from eztorch.datasets.clip_samplers import (
 )
 from eztorch.datasets.decoders import VideoDecodeError
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.datasets.reading import Item, Sample, check_on_error, read_item
+from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.randomness import addressed_randomness, generator
 
@@ -90,6 +90,7 @@ class LabeledVideoDataset(Dataset[Item]):
         self.transform = transform
         self.training = training
         self.on_error = check_on_error(on_error)
+        self.stand_ins: Indices = range(len(videos))
 
     def __len__(self) -> int:
         """Return the number of videos."""
@@ -99,6 +100,15 @@ class LabeledVideoDataset(Dataset[Item]):
     def labels(self) -> NDArray[np.int64]:
         """The class of every video, -1 for none, shape (N,); see `LabeledVideoPaths.labels`."""
         return self.videos.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels, empty where they are not known."""
+        return self.videos.classes
+
+    def name(self, index: int) -> str:
+        """Return the path of a video."""
+        return self.videos.full_path(index)
 
     def __getitem__(self, address: SampleAddress | int) -> Item:
         """Read a video.
@@ -113,7 +123,8 @@ class LabeledVideoDataset(Dataset[Item]):
         return read_item(
             self._read,
             address,
-            len(self),
+            self.stand_ins,
+            label=lambda index: self.videos.target(index)["label"],
             training=self.training,
             on_error=self.on_error,
             error_type=VideoDecodeError,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -48,6 +50,11 @@ class RandomDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         """Return the number of samples."""
         return self.len_dataset
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class of every sample, shape (N,)."""
+        return np.arange(self.len_dataset) % self.num_classes
 
     def __getitem__(self, address: SampleAddress | int) -> dict[str, Any]:
         """Make a sample.

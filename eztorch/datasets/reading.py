@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
@@ -15,6 +17,7 @@ from eztorch.utils.randomness import generator, run_seed
 
 Sample = dict[str, Any]
 Item = Sample | list[Sample] | SampleFailure
+Indices: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 ON_ERROR = ("skip", "raise", "count_as_wrong")
 # Samples in a row that may be unreadable before the last error is raised.
@@ -80,8 +83,9 @@ def stand_in(length: int, epoch: int, index: int, misses: int) -> int:
 def read_item(
     read: Callable[[int, tuple[int, ...]], list[Sample]],
     address: SampleAddress | int,
-    length: int,
+    stand_ins: Indices,
     *,
+    label: Callable[[int], Any],
     training: bool,
     on_error: str,
     error_type: type[Exception] = ReadError,
@@ -94,7 +98,8 @@ def read_item(
     Args:
         read: From an index and the address that seeds what is drawn to the samples of an item.
         address: What was asked for.
-        length: Number of items.
+        stand_ins: Indices that another sample is drawn from.
+        label: From an index to the label of its sample, known without reading it; for the failures.
         training: Whether another sample may stand in.
         on_error: One of `ON_ERROR`.
         error_type: What `read` raises for a sample that cannot be read; it has `path`, `decoder` and `reason`.
@@ -105,12 +110,17 @@ def read_item(
     epoch, index = split_address(address)
     failures: list[SampleFailure] = []
     while True:
-        chosen = stand_in(length, epoch, index, len(failures)) if failures else index
+        chosen = index
+        if failures:
+            chosen = int(stand_ins[stand_in(len(stand_ins), epoch, index, len(failures))])
         try:
             samples = read(chosen, (run_seed(), epoch, index, len(failures)))
         except error_type as error:
             facts: Any = error
-            failures.append(SampleFailure(chosen, facts.path, facts.decoder, facts.reason, epoch))
+            is_wrong = on_error == "count_as_wrong"
+            failures.append(
+                SampleFailure(chosen, facts.path, facts.decoder, facts.reason, epoch, label(chosen), is_wrong)
+            )
             if on_error == "raise" or len(failures) == MAX_MISSES:
                 raise
             if not training:

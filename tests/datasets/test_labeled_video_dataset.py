@@ -179,7 +179,8 @@ class TestUnreadable:
     @pytest.mark.parametrize("on_error", ["skip", "count_as_wrong"])
     def test_in_evaluation__is_given_itself(self, path, reason, on_error):
         item = make("a.mp4", path, on_error=on_error)[SampleAddress(4, 1)]
-        assert item == SampleFailure(idx=1, path=f"/data/{path}", decoder="pattern", reason=reason, epoch=4)
+        wrong = on_error == "count_as_wrong"
+        assert item == SampleFailure(1, f"/data/{path}", "pattern", reason, epoch=4, label=1, counts_as_wrong=wrong)
 
     def test_in_training__has_a_stand_in_that_carries_it(self, path, reason):
         dataset = make("a.mp4", path, "b.mp4", "c.mp4", training=True)
@@ -187,7 +188,7 @@ class TestUnreadable:
         assert {item["idx"] for item in items} == {0, 2, 3}
         assert all(item["label"] == item["idx"] for item in items)
         for epoch, item in enumerate(items):
-            assert set(item["failures"]) == {SampleFailure(1, f"/data/{path}", "pattern", reason, epoch)}
+            assert set(item["failures"]) == {SampleFailure(1, f"/data/{path}", "pattern", reason, epoch, 1)}
             assert same(item, dataset[SampleAddress(epoch, 1)])
 
     def test_in_training__stand_ins_are_drawn_by_themselves(self, path, reason):
@@ -216,7 +217,7 @@ class TestUnreadable:
         loader = DataLoader(make("a.mp4", path), batch_size=2, collate_fn=collate, num_workers=workers)
         (batch,) = loader
         assert batch["idx"].tolist() == [0]
-        assert batch["failures"] == [SampleFailure(1, f"/data/{path}", "pattern", reason, 0)]
+        assert batch["failures"] == [SampleFailure(1, f"/data/{path}", "pattern", reason, 0, 1)]
 
     def test_in_a_worker__raises_with_its_path(self, path, reason):
         loader = DataLoader(make(path, on_error="raise"), collate_fn=collate, num_workers=1)
