@@ -2,10 +2,10 @@
 
 Clips 16 x 3 x 8 x S x S in uint8 go through colour jitter, grey, blur, solarisation, flip and normalisation, each clip
 with its own draws, the same on its frames. The chains take turns on one thread; printed are medians of the wall time,
-and the peak of memory beyond the input, each measured in a process of its own (Linux). Every operation
-is also compared with torchaug's on the same parameters.
+and the peak of memory beyond the input, each measured in a process of its own (Linux). Every operation is also compared
+with torchaug's on the same parameters.
 
-    python benchmarks/augment.py [--repetitions 5]
+    python benchmarks/augment.py [--repetitions 3]
 
 Goals: at least 2 times as fast as torchaug 0.3.3 and 4 times as torchvision, at 112 and at 224, a third of torchaug's
 memory at most, and no operation further than 2e-6 from torchaug's.
@@ -150,7 +150,7 @@ def inputs(size: int) -> Tensor:
 def main() -> None:
     """Compare, measure, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=3)
     repetitions = parser.parse_args().repetitions
     warnings.filterwarnings("ignore", module="torchaug")
     torch.set_num_threads(1)

@@ -26,10 +26,10 @@ def checked(batch: Tensor) -> Tensor:
 
 
 def to_float(batch: Tensor) -> Tensor:
-    """Return a floating batch as it is, and a uint8 batch as float32 from 0 to 1."""
-    if batch.is_floating_point():
-        return batch
-    return batch.to(torch.float32).div_(255)
+    """Return a uint8 batch as float32 from 0 to 1, and a batch of floats with its values, in float32 at least."""
+    if not batch.is_floating_point():
+        return batch.to(torch.float32).div_(255)
+    return batch.float() if batch.element_size() < 4 else batch
 
 
 class InPlaceTransform(nn.Module, ABC):

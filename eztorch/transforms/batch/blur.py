@@ -54,6 +54,7 @@ def gaussian_blur_(batch: Tensor, sigma: Tensor, kernel_size: tuple[int, int]) -
         kernel_size: Width of the kernel along the height and along the width, odd.
     """
     (height, width), (down, across) = batch.shape[-2:], (side // 2 for side in kernel_size)
+    sigma = sigma.to(batch.dtype)
     rows = blur_matrices(sigma, height, down)
     columns = rows if (height, down) == (width, across) else blur_matrices(sigma, width, across)
     if batch.device.type == "cpu":

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from eztorch.transforms.batch.base import InPlaceTransform, checked
+from eztorch.transforms.batch.base import InPlaceTransform, checked, to_float
 from eztorch.transforms.batch.draws import draw_samples, pieces, probability, send, uniform
 from eztorch.transforms.batch.separable import Filter, resizing_matrices, separable
 from eztorch.transforms.video.spatial import positive_range, resize
@@ -66,8 +66,9 @@ def resized_crops(batch: Tensor, boxes: Tensor, height: int, width: int, interpo
         interpolation: `bilinear` or `bicubic`.
 
     Returns:
-        Batch, shape (B, ..., height, width), of the type of the batch.
+        Batch, shape (B, ..., height, width), of the type of the batch, but float32 for half precision.
     """
+    batch = to_float(batch) if batch.is_floating_point() else batch
     if batch.device.type == "cpu":
         result = batch.new_empty(*batch.shape[:-2], height, width)
         for cut, sample, (top, left, h, w) in zip(result, batch, boxes.tolist(), strict=True):

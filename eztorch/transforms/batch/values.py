@@ -12,7 +12,7 @@ from eztorch.utils.errors import ConfigError
 
 
 class ToFloat(nn.Module):
-    """Make float32 from 0 to 1 of uint8; a batch of floats stays as it is.
+    """Make float32 from 0 to 1 of uint8; floats keep their values, half precision becomes float32.
 
     Where batches may be floats from 0 to 255 (`decode_float: true`), use `Div255Input`, which divides them as well.
 

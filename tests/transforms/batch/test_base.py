@@ -98,6 +98,17 @@ def test_batch_transforms__give_on_a_gpu_what_they_give_on_the_cpu_without_waiti
     torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_batch_transforms__take_floats_of_other_widths(dtype, clips):
+    batch = clips.to(dtype)
+    torch.manual_seed(1)
+    result = CHAIN(batch)
+    torch.manual_seed(1)
+    assert result.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    tolerance = {torch.float64: 1e-5}.get(dtype, 0.05)
+    torch.testing.assert_close(result.float(), CHAIN(batch.float()), rtol=0, atol=tolerance)
+
+
 def test_draw_samples__number_is_p_b_rounded_at_random_and_every_sample_as_likely():
     counts, hits = [], torch.zeros(7)
     for _ in range(2000):
