@@ -62,6 +62,16 @@ _COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "check",
+        "Examine data before a run does: broken, empty, doubled, leaking, mislabelled; deletes nothing.",
+        (
+            "eztorch data check /data/mine",
+            "eztorch data check train=/data/train.csv val=/data/val.csv --prefix /data/videos --num-classes 101",
+            "eztorch data check -cn pretrain_r3d18_SCE_kinetics200 dir.data=/data/kinetics200 --quick",
+            "eztorch data check /data/mine --decode --ignore unlisted --write-annotation",
+        ),
+    ),
+    Command(
         "split",
         "Write annotation files from a folder or official lists, clips of one source on one side only.",
         (
@@ -69,6 +79,17 @@ _COMMANDS: tuple[Command, ...] = (
             "eztorch data split /data/mine -o /data/mine_lists --folds 5 --group '(subject[0-9]+)_'",
             "eztorch data split /data/ucf101_frames -o /data/lists --official ucf101 --lists /data/ucfTrainTestlist",
             "eztorch data split /data/kinetics200/train -o /data/lists --all train",
+        ),
+    ),
+    Command(
+        "prepare",
+        "Make videos small and fast to read, or extract their frames; resize pictures.",
+        (
+            "eztorch data prepare /data/kinetics /data/kinetics256 --measure",
+            "eztorch data prepare /data/kinetics /data/kinetics256 --dry-run",
+            "eztorch data prepare /data/ucf101 /data/ucf101_frames --to frames --fps 25",
+            "eztorch data prepare /data/imagenet /data/imagenet256 --workers 16",
+            "srun -N1 -n8 eztorch data prepare /data/kinetics /data/kinetics256 --to intra --workers 4",
         ),
     ),
 )

@@ -69,7 +69,7 @@ class _RateColumn(TextColumn):
 class _Lines:
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._what, self._total, self._unit = what, total, unit
-        self._done = 0
+        self._done = self._told = 0
         self._start = self._spoken = time.monotonic()
 
     def advance(self, number: int = 1) -> None:
@@ -81,11 +81,11 @@ class _Lines:
         print(text, file=sys.stderr, flush=True)
 
     def finish(self) -> None:
-        if self._done:
+        if self._done > self._told:
             self._tell()
 
     def _tell(self) -> None:
-        self._spoken = time.monotonic()
+        self._spoken, self._told = time.monotonic(), self._done
         rest = rate_and_rest(self._done, self._total, self._spoken - self._start, self._unit)
         self.say(f"{self._what}: {self._done} of {self._total} {self._unit}, {rest}")
 
