@@ -167,7 +167,9 @@ def test_folders__of_evaluation_have_the_labels_of_training(video_tree, tmp_path
     datamodule = VideoDataModule(2, tmp_path / "data", train=EVALUATION, val=EVALUATION)
     assert {int(label) for batch in datamodule.val_dataloader() for label in batch["label"]} == {1}
     (tmp_path / "data/val/turning").mkdir()
-    with pytest.raises(DataError, match=r"datamodule.datadir .*folder val.*'turning' \(nearest: 'rising'\) are not among the 2 classes"):
+    with pytest.raises(
+        DataError, match=r"datamodule.datadir .*folder val.*'turning' \(nearest: 'rising'\) are not among the 2 classes"
+    ):
         VideoDataModule(3, tmp_path / "data", train=EVALUATION, val=EVALUATION).setup("validate")
 
 
@@ -302,3 +304,23 @@ def test_bad_input__labels_by_video_id_are_named(tmp_path, content, message):
         evaluated(tmp_path, dataset=dataset).setup("validate")
     with pytest.raises(DataError, match=r"video_id_to_label=/nowhere: there is no such file"):
         evaluated(tmp_path, dataset=dataset | {"video_id_to_label": "/nowhere"}).setup("validate")
+
+
+def test_subset__is_another_folder_of_the_data(video_tree, tmp_path):
+    shutil.copytree(video_tree / "train", tmp_path / "held_out")
+    shutil.rmtree(tmp_path / "held_out/falling")
+    datamodule = evaluated(tmp_path, "test", dataset={"subset": "held_out"})
+    assert datamodule.dataset("test").labels.tolist() == [0] * 4
+    assert datamodule.dataset("test").videos.classes == ("rising",)
+
+
+def test_test__that_is_not_said_is_an_error_where_val_has_several(video_tree):
+    several = EVALUATION | {"dataset": [{"datadir": video_tree / "val"}, {"datadir": video_tree / "train"}]}
+    with pytest.raises(ConfigError, match=r"datamodule.test.dataset is missing, and val has several"):
+        VideoDataModule(2, video_tree, val=several, test=EVALUATION).setup("test")
+
+
+@pytest.mark.parametrize("name", ["Ucf101DataModule", "CaterDataModule", "EpicKitchens55DataModule"])
+def test_unknown_key__of_a_data_set_has_its_nearest_named(name):
+    with pytest.raises(ConfigError, match=rf"{name}: unknown key 'decoder_arg'. Did you mean 'decoder_args'"):
+        build({"_target_": f"eztorch.datamodules.{name}", "decoder_arg": {}})
