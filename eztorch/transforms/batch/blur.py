@@ -57,7 +57,7 @@ def gaussian_blur_(batch: Tensor, sigma: Tensor, kernel_size: tuple[int, int]) -
     sigma = sigma.to(batch.dtype)
     rows = blur_matrices(sigma, height, down)
     columns = rows if (height, down) == (width, across) else blur_matrices(sigma, width, across)
-    if batch.device.type == "cpu":
+    if batch.device.type == "cpu" and max(height, width) > _BAND:
         for sample, over_rows, over_columns in zip(batch, rows, columns, strict=True):
             _blur_in_bands_(sample, over_rows, over_columns, (down, across))
     else:

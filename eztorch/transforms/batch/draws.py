@@ -15,7 +15,8 @@ from torch import Tensor
 
 from eztorch.utils.errors import ConfigError
 
-_PIECE_BYTES = 2**28  # of samples that a device changes together
+_CACHE_BYTES = 2**20  # of samples that a CPU changes together
+_DEVICE_BYTES = 2**28  # and any other device
 
 
 def probability(p: float) -> float:
@@ -66,29 +67,23 @@ def send(values: Tensor, device: torch.device) -> Tensor:
 
 
 def pieces(batch: Tensor, samples: Sequence[int], index: Tensor) -> Iterator[tuple[Tensor, slice]]:
-    """Yield the chosen samples of a batch to be changed in place, with their places in `samples`.
+    """Yield the chosen samples of a batch, some at a time, to be changed in place, with their places in `samples`.
+
+    On the CPU a piece fits in the cache, where all passes over it then happen. On a device it is much larger, so that
+    there are few kernels, but not everything, which would take the memory of several batches.
 
     Args:
         batch: Batch, shape (B, ...).
         samples: Indices of the chosen samples, rising.
         index: The same on the device of the batch, int64.
     """
-    return _single_views(batch, samples) if batch.device.type == "cpu" else _copies(batch, samples, index)
-
-
-def _single_views(batch: Tensor, samples: Sequence[int]) -> Iterator[tuple[Tensor, slice]]:
-    """Yield one sample at a time, which then lies in the cache while it is changed."""
-    for place, sample in enumerate(samples):
-        yield batch[sample : sample + 1], slice(place, place + 1)
-
-
-def _copies(batch: Tensor, samples: Sequence[int], index: Tensor) -> Iterator[tuple[Tensor, slice]]:
-    """Yield many samples at a time, for few kernels, but not all, which would take the memory of several batches."""
-    together = max(1, _PIECE_BYTES // max(1, batch[:1].numel() * batch.element_size()))
+    limit = _CACHE_BYTES if batch.device.type == "cpu" else _DEVICE_BYTES
+    together = max(1, limit // max(1, batch[:1].numel() * batch.element_size()))
     for start in range(0, len(samples), together):
         places = slice(start, min(start + together, len(samples)))
-        if len(samples) == len(batch):
-            yield batch[places], places
+        first, last = samples[places][0], samples[places][-1]
+        if last - first == places.stop - places.start - 1:  # they lie side by side
+            yield batch[first : last + 1], places
         else:
             piece = batch.index_select(0, index[places])
             yield piece, places

@@ -68,17 +68,27 @@ def test_batch_transforms__never_wait_for_the_device(transform, dtype):
     assert result.shape[:3] == (5, 3, 2)
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 2**28])
+@pytest.mark.parametrize("piece_bytes", [1, 20_000, 2**28])
 @pytest.mark.parametrize("transform", [*TRANSFORMS, OF_CLIPS, CHAIN], ids=[*IDS, "difference", "chain"])
-def test_batch_transforms__give_on_a_device_what_they_give_on_the_cpu(transform, piece_bytes, clips, monkeypatch):
+def test_batch_transforms__do_not_depend_on_how_many_samples_go_together(transform, piece_bytes, clips, monkeypatch):
+    assert 2 * clips[0].numel() * 4 < 20_000  # one, some and all samples at a time
     torch.manual_seed(1)
     expected = transform(clips)
-    monkeypatch.setattr(
-        draws, "_single_views", lambda batch, samples: draws._copies(batch, samples, torch.tensor(samples))
-    )
-    monkeypatch.setattr(draws, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(draws, "_CACHE_BYTES", piece_bytes)
     torch.manual_seed(1)
     torch.testing.assert_close(transform(clips), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 10])
+@pytest.mark.parametrize("samples", [[], [4], [0, 1, 2, 3, 4, 5], [0, 2, 3, 5], [1, 2, 3]])
+def test_pieces__change_the_chosen_samples_by_their_own_parameters(samples, together, monkeypatch):
+    monkeypatch.setattr(draws, "_CACHE_BYTES", together * 8)
+    batch, amounts = torch.zeros(6, 2), torch.arange(1.0, 7)
+    for piece, places in draws.pieces(batch, samples, torch.tensor(samples, dtype=torch.int64)):
+        piece += amounts[: len(samples)][places, None]
+    expected = torch.zeros(6, 2)
+    expected[samples] = amounts[: len(samples), None].expand(-1, 2)
+    assert torch.equal(batch, expected)
 
 
 @pytest.mark.gpu
