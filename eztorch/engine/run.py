@@ -121,7 +121,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         run_dir.mkdir(parents=True, exist_ok=True)
         _write_json(run_dir / "environment.json", environment_facts())
     _set_threads(config.get("num_threads"))
-    _seed(config.get("seed"))
+    seed_run(config.get("seed"))
     datamodule = build(config["datamodule"])
     model = build(config["model"])
     if config.get("compile") is not None:
@@ -173,7 +173,7 @@ def _set_threads(number: Any) -> None:
     torch.set_num_threads(number)
 
 
-def _seed(spec: Any) -> None:
+def seed_run(spec: Any) -> None:
     """Seed everything; without a `seed` section the seed is 0, said aloud, since every draw is addressed from it."""
     from lightning.pytorch import seed_everything
 
