@@ -1,8 +1,9 @@
-"""What `eztorch data check` leaves behind: a table for people, a report for programs, a list of what to leave out."""
+"""What `eztorch data check` gives: a page for people, a report for programs, a list of what to leave out."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eztorch.data.annotation_files import write_annotation
 from eztorch.data.check_findings import KINDS, Finding
 from eztorch.data.check_sets import class_counts
 from eztorch.data.check_sources import Split
+from eztorch.data.files import atomic_file
+from eztorch.data.text import amount
+from eztorch.datasets.annotations import LabeledVideo
+from eztorch.utils.errors import DataError
 
 # Rows of a kind of finding in the table; the report has all.
 _SHOWN = 5
@@ -23,32 +29,30 @@ _SHOWN = 5
 def print_findings(console: Console, splits: Sequence[Split], findings: Sequence[Finding], report: Path) -> None:
     """Print what the splits are and what was found, the worst first."""
     console.print(_splits_table(splits))
-    if not findings:
-        console.print("[green]Nothing found.[/] A run on these data is safe.")
-        return
-    table = Table("finding", "split", "medium", "why", title=None, box=None, pad_edge=False, header_style="bold")
     by_kind: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)
     for kind in (kind for kind in KINDS if kind in by_kind):
-        style = "red" if KINDS[kind].problem else "yellow"
-        some = by_kind[kind][: _SHOWN if len(by_kind[kind]) > _SHOWN + 1 else None]
-        for finding in some:
-            table.add_row(f"[{style}]{kind}[/]", *map(escape, (finding.split, finding.path, finding.reason)))
-        if len(some) < len(by_kind[kind]):
-            table.add_row(f"[{style}]{kind}[/]", "", f"... and {len(by_kind[kind]) - len(some)} more", f"see {report}")
-    console.print(table)
-    console.print(verdict(findings))
+        found, style = by_kind[kind], "red" if KINDS[kind].problem else "yellow"
+        console.print(f"\n[bold {style}]{kind}[/] ({len(found)}): {KINDS[kind].meaning}")
+        shown = found[: _SHOWN if len(found) > _SHOWN + 1 else None]
+        for finding in shown:
+            where = f"{finding.split}: " if finding.split and len(splits) > 1 else ""
+            console.print(f"  {where}{finding.path}: {finding.reason}", markup=False)
+        if len(shown) < len(found):
+            console.print(f"  ... and {len(found) - len(shown)} more, see {report}", markup=False)
+    console.print(f"\n{verdict(findings)}")
 
 
 def verdict(findings: Sequence[Finding]) -> str:
     """Say in one line whether a run would be safe."""
     problems = Counter(finding.kind for finding in findings if finding.problem)
     notes = len(findings) - problems.total()
+    also = f", {amount(notes, 'note')}" if notes else ""
     if not problems:
-        return f"[green]No problem[/], {notes} note(s). A run on these data is safe."
+        return f"[green]No problem found[/]{also}. A run on these data is safe."
     kinds = ", ".join(f"{number} {kind}" for kind, number in problems.most_common())
-    return f"[red]{problems.total()} problem(s)[/]: {kinds}; {notes} note(s). A run on these data is not safe."
+    return f"[red]{amount(problems.total(), 'problem')}[/] ({kinds}){also}. A run on these data is not safe."
 
 
 def report_json(splits: Sequence[Split], findings: Sequence[Finding], level: str) -> dict[str, Any]:
@@ -71,19 +75,43 @@ def report_json(splits: Sequence[Split], findings: Sequence[Finding], level: str
     }
 
 
-def quarantine(findings: Iterable[Finding], paths: Mapping[tuple[str, str], str]) -> list[str]:
-    """Return what should be left out, as the annotations have it, sorted.
+def quarantine(splits: Sequence[Split], findings: Iterable[Finding]) -> list[str]:
+    """Return the whole paths of the media that should be left out, sorted."""
+    paths = {(split.name, item.name): item.path for split in splits for item in split.items}
+    bad = (paths.get((one.split, one.path)) for one in findings if KINDS[one.kind].quarantine)
+    return sorted({os.path.abspath(path) for path in bad if path is not None})
 
-    Args:
-        findings: What was found.
-        paths: The media by the names of split and medium.
+
+def write_cleaned(folder: Path, splits: Sequence[Split], findings: Sequence[Finding]) -> list[Path]:
+    """Write the annotation file of each split, `<split>_clean.csv`, without what is in quarantine or labelled wrongly.
+
+    Returns:
+        The files, whose paths start where those of the split do.
+
+    Raises:
+        DataError: A split has several labels or parts of videos, which these files cannot say.
     """
-    return sorted({one.path for one in findings if KINDS[one.kind].quarantine and (one.split, one.path) in paths})
+    bad = {(one.split, one.path) for one in findings if KINDS[one.kind].quarantine or one.kind == "bad-label"}
+    written = []
+    for split in splits:
+        if any(len(item.labels) > 1 or item.part for item in split.items):
+            raise DataError(f"{split.name}: several labels or parts of videos cannot be written as csv or json.")
+        kept = {item.name: item for item in split.items if (split.name, item.name) not in bad}
+        videos = [LabeledVideo(name, (item.labels or (-1,))[0], item.num_frames) for name, item in kept.items()]
+        written.append(write_annotation(folder / f"{split.name.replace(' ', '_')}_clean.csv", videos))
+    return written
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as json."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_list(path: Path, lines: Iterable[str]) -> None:
+    """Write a line for each text."""
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
 
 
 def _splits_table(splits: Sequence[Split]) -> Table:

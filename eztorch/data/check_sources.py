@@ -28,7 +28,7 @@ class Item(NamedTuple):
     """A medium of a split.
 
     Attributes:
-        path: The file or folder of frames, with the prefix before it.
+        path: The file or folder of frames, absolute.
         name: As the annotation has it.
         kind: See `eztorch.data.listing.Medium`.
         labels: Its classes; one, or none, or several for multi-label data.
@@ -118,7 +118,8 @@ def folder_split(name: str, folder: Path, num_classes: int | None, kind: str) ->
         why = _out_of_reach(medium) if classes else None
         if why:
             split.findings.append(Finding("unlisted", name, medium.path, why))
-        split.items.append(Item(str(folder / medium.path), medium.path, medium.kind, labels))
+        else:
+            split.items.append(Item(os.path.abspath(folder / medium.path), medium.path, medium.kind, labels))
     return split
 
 
@@ -201,7 +202,7 @@ def _item(video: LabeledVideo, path: str) -> Item:
         else (video.label,)
     )
     part = "" if video.segment is None else str(tuple(video.segment))
-    return Item(path, video.path, _kind(path), labels, video.num_frames, part)
+    return Item(os.path.abspath(path), video.path, _kind(path), labels, video.num_frames, part)
 
 
 def _kind(path: str) -> str:
@@ -220,7 +221,7 @@ def _items(dataset: Any) -> tuple[list[Item], tuple[str, ...]]:
         names = map(images.name, range(len(images.labels)))
         rows = zip(names, images.labels.tolist(), strict=True)
         items = [
-            Item(name, os.path.relpath(name, images.root), "image", () if label < 0 else (label,))
+            Item(os.path.abspath(name), os.path.relpath(name, images.root), "image", () if label < 0 else (label,))
             for name, label in rows
         ]
         return items, images.classes

@@ -17,6 +17,7 @@ from eztorch.data.listing import KINDS, Medium, list_media
 from eztorch.data.pool import run_all
 from eztorch.data.probe import probe
 from eztorch.data.progress import duration, progress
+from eztorch.data.text import amount, size
 from eztorch.datasets.video_index import INDEX_NAME, VideoFacts, VideoIndex, stamp
 
 # How many bad files, and how many codecs, sizes and so on, the summary lists.
@@ -104,9 +105,9 @@ def summary(facts: Sequence[VideoFacts]) -> list[tuple[str, str]]:
     frames = [one.num_frames for one in facts if one.num_frames is not None]
     keys = [one.key_frame_distance for one in facts if one.key_frame_distance is not None]
     rows = [
-        ("media", ", ".join(f"{kinds[kind]} {_NAMES[kind]}" for kind in KINDS if kinds[kind])),
+        ("media", ", ".join(amount(kinds[kind], *_NAMES[kind]) for kind in KINDS if kinds[kind])),
         ("bad", str(bad) if facts else ""),
-        ("size", _bytes(sum(one.size for one in facts))),
+        ("size", size(sum(one.size for one in facts)) if kinds["video"] or kinds["image"] else ""),
         ("duration", f"{duration(sum(seconds))} in all; each {spread(seconds, 's')}" if seconds else ""),
         ("frames", spread(frames)),
         ("frame rate", most(f"{float(one.fps):.5g}" for one in facts if one.fps is not None)),
@@ -118,13 +119,11 @@ def summary(facts: Sequence[VideoFacts]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
-_NAMES = {"video": "videos", "frames": "folders of frames", "image": "images"}
-
-
-def _bytes(number: int) -> str:
-    unit, divisor = next(((unit, size) for unit, size in _UNITS if number >= size), ("bytes", 1))
-    return f"{number / divisor:.4g} {unit}" if number else ""
+_NAMES = {
+    "video": ("video", "videos"),
+    "frames": ("folder of frames", "folders of frames"),
+    "image": ("image", "images"),
+}
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:

@@ -28,7 +28,7 @@ _SIDE, _SIGNATURE_SIDE, SIGNATURE_FRAMES = 32, 16, 4
 _SAMPLES = 5
 # Grey levels of 255: nothing in a black picture is brighter; the cells of a blank one differ by no more; no cell of a
 # frozen video changes by more. Noise of coding is below, the smallest moving object above.
-_BLACK, _BLANK, _FROZEN = 32, 8, 2
+_BLACK, _BLANK, _FROZEN = 32, 8, 5
 
 Grey: TypeAlias = "NDArray[np.uint8]"
 
