@@ -113,7 +113,7 @@ def table_from_scan(file: PacketFile) -> PacketTable:
 
 
 def _read_group(file: PacketFile, first: int, dts: Numbers) -> Group:
-    read = [(packet.dts, packet.pts) for packet in file.packets(first, first + len(dts)) if not packet.is_corrupt]
+    read = [(packet.dts, packet.pts) for packet in file.preview(first, first + len(dts)) if not packet.is_corrupt]
     stamps = {pts for _, pts in read if pts is not None}
     if [stamp for stamp, _ in read] != dts.tolist() or len(stamps) != len(read) or min(stamps) < dts[0]:
         raise HeaderIsWrongError

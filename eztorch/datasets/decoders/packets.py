@@ -40,6 +40,7 @@ class PacketFile:
         self.num_threads = num_threads
         self._stamp: Literal["dts", "pts"] = "dts"
         self._stamps: Numbers | None = None
+        self._kept: dict[int, Packet[Any]] = {}
         self._open()
 
     def _open(self) -> None:
@@ -86,13 +87,27 @@ class PacketFile:
 
     def packets(self, first: int = 0, stop: int | None = None) -> Iterator[Packet[Any]]:
         """Read the packets `first` to `stop` - 1 in decode order, or fewer when the file ends before."""
+        kept = [] if stop is None else [self._kept.pop(number, None) for number in range(first, stop)]
+        if kept and None not in kept:
+            return self._hand_out(kept)  # type: ignore[arg-type]  # there is no None
         if first != self._next:
             self._go_to(first)
         return self._read(stop)
 
+    def preview(self, first: int, stop: int) -> list[Packet[Any]]:
+        """Read packets as `packets` does, and keep them in memory for the next reading that needs just them."""
+        read = list(self.packets(first, stop))
+        self._kept.update(enumerate(read, start=first))
+        return read
+
     def close(self) -> None:
         """Let go of the file."""
         self._container.close()
+
+    def _hand_out(self, kept: list[Packet[Any]]) -> Iterator[Packet[Any]]:
+        for packet in kept:
+            self._deadline.check()
+            yield packet
 
     def _read(self, stop: int | None) -> Iterator[Packet[Any]]:
         while self._next != stop:

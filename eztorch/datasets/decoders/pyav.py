@@ -135,11 +135,14 @@ class PyAVSource(FrameSource):
         packets = self._file.packets(first, stop)
         codec = self._file.codec
         codec.flush_buffers()
+        codec.skip_frame, skipping = "DEFAULT", False
         for packet in packets:
             if packet.is_corrupt:
                 raise UnreadableError("a packet is damaged or cut off")
             if packet.size > 0:
-                codec.skip_frame = "DEFAULT" if needed is None or packet.pts in needed else "NONREF"
+                if skipping != (needed is not None and packet.pts not in needed):
+                    skipping = not skipping
+                    codec.skip_frame = "NONREF" if skipping else "DEFAULT"
                 yield from map(_sound, codec.decode(packet))
         yield from map(_sound, codec.decode(None))
 
