@@ -1,7 +1,7 @@
 """Batch transforms: the chain of contrastive pretraining against torchaug's, and torchvision's sample by sample.
 
 Clips 16 x 3 x 8 x S x S in uint8 go through colour jitter, grey, blur, solarisation, flip and normalisation, each clip
-with its own draws, the same on its frames. The chains take turns on one thread; printed are medians of the wall time,
+with its own draws, the same on its frames. The chains take turns on one thread; printed are medians of the CPU time,
 and the peak of memory beyond the input, each measured in a process of its own (Linux). Every operation is also compared
 with torchaug's on the same parameters.
 
@@ -159,10 +159,10 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in table}
         for turn in range(repetitions + 1):
             for name, chain in table.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 chain(clips)
                 if turn:  # the first turn warms up
-                    times[name].append(time.perf_counter() - start)
+                    times[name].append(time.process_time() - start)
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             memory = {name: pool.apply(extra_memory, (name, size)) for name in table}
         own = statistics.median(times["eztorch"])
