@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from eztorch.datamodules.loader import check_options, make_loader
+from eztorch.datamodules.loader import check_options, make_evaluation_loader, make_training_loader
+from eztorch.datamodules.sources import DataSource, read_sources
+from eztorch.datasets.concat import Concat, check_classes_agree, class_names_of
 from eztorch.datasets.loader_samplers import EpochSampler, ShardSampler
+from eztorch.datasets.reading import check_on_error
+from eztorch.datasets.subsets import Subset, choose_classes, choose_samples
 from eztorch.utils.distributed import local_batch_size
-from eztorch.utils.errors import ConfigError
+from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import choose, nearest
 
 SPLITS = ("train", "val", "test")
@@ -29,13 +34,25 @@ _STAGES: dict[str | None, tuple[str, ...]] = {
 class BaseDataModule(LightningDataModule, ABC):
     """Three splits, each described by a mapping.
 
-    Keys of a split: `dataset` (where it is), `transform` (of a sample), `global_batch_size` (of all processes together)
-    and `loader`: options of a torch `DataLoader`, of which `shuffle` (training only, true by default) and `collate_fn`
-    (`default` or `multiple_samples_collate`) are read here. Workers live on between epochs unless
-    `persistent_workers: false`; options that concern workers do not count where `num_workers` is 0.
+    Keys of a split:
+
+    * `dataset`: where it is, and the keys of a `SubsetRule` (`class_ratio`, `class_list`, `sample_ratio`,
+      `sample_list`, `seed`) for a part of it; or a list of such mappings, whose samples follow one another. In training
+      `repeat` says how often those of a mapping are in an epoch;
+    * `transform` of a sample;
+    * `global_batch_size`, of all processes together;
+    * `loader`: options of a torch `DataLoader`, of which `shuffle` (training only, true by default) and `collate_fn`
+      (`default` or `multiple_samples_collate`) are read here. Workers live on between epochs unless
+      `persistent_workers: false`; options that concern workers do not count where `num_workers` is 0;
+    * `num_folds` (training only): an epoch passes that many times over the data, see `EpochSampler`;
+    * `on_error`: what happens when a sample cannot be read, one of `eztorch.datasets.reading.ON_ERROR`;
+      `count_as_wrong` is for evaluation.
 
     A training set is permuted anew every epoch, also on one device. In evaluation every process has its share of the
     samples, none twice and none left out. A split that is None has no loader.
+
+    Where classes are chosen, they become 0 to k - 1 in their order, and `num_classes` is k as soon as the data is set
+    up. All splits have to choose the same ones.
 
     Args:
         datadir: Folder of the data.
@@ -52,7 +69,14 @@ class BaseDataModule(LightningDataModule, ABC):
     """
 
     num_classes: int
-    split_keys: ClassVar[tuple[str, ...]] = ("dataset", "transform", "global_batch_size", "loader")
+    split_keys: ClassVar[tuple[str, ...]] = (
+        "dataset",
+        "transform",
+        "global_batch_size",
+        "loader",
+        "num_folds",
+        "on_error",
+    )
 
     def __init__(
         self,
@@ -67,6 +91,8 @@ class BaseDataModule(LightningDataModule, ABC):
         for split, spec in self.specs.items():
             self._check_split(split, spec)
         self._datasets: dict[tuple[str, str], Dataset[Any]] = {}
+        self._all_classes: int | None = None  # how many there are, where classes are chosen
+        self._chosen_classes: dict[str, tuple[int, ...] | None] = {}  # by split
         if "val" not in self.specs:  # Lightning runs without validation where this method is its own
             self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
 
@@ -76,7 +102,8 @@ class BaseDataModule(LightningDataModule, ABC):
 
         Args:
             split: The split whose samples it has.
-            spec: The mapping of the split that says how they are read.
+            spec: The mapping of the split that says how they are read. Its `dataset` is one mapping that says where
+                they are; keys that are read here, such as those of a subset, are gone.
             training: Whether it is read for training.
         """
 
@@ -98,10 +125,46 @@ class BaseDataModule(LightningDataModule, ABC):
         """
         key = (split, read_as or split)
         if key not in self._datasets:
-            choose(self.specs, split, "split")
-            spec = {**choose(self.specs, key[1], "split"), "dataset": self.specs[split].get("dataset")}
-            self._datasets[key] = self.make_dataset(split, spec, training=key == ("train", "train"))
+            sources = read_sources(choose(self.specs, split, "split").get("dataset"), split)
+            spec, training = choose(self.specs, key[1], "split"), key == ("train", "train")
+            parts = [self._part(split, spec, source, training=training) for source in sources]
+            check_classes_agree(parts, [source.key for source in sources])
+            repeats = [source.repeat if training else 1 for source in sources]
+            self._datasets[key] = parts[0] if repeats == [1] else Concat(parts, repeats)
         return self._datasets[key]
+
+    def _part(self, split: str, spec: Mapping[str, Any], source: DataSource, *, training: bool) -> Dataset[Any]:
+        """Make the dataset of a source, of which a subset may be taken."""
+        with self._knowing_all_classes() as num_classes:
+            dataset = self.make_dataset(split, {**spec, "dataset": source.described}, training=training)
+        try:
+            classes = choose_classes(source.rule, class_names_of(dataset), num_classes)
+            indices = None if source.rule.takes_all else choose_samples(dataset, source.rule, classes)
+        except EztorchError as error:
+            raise type(error)(f"{source.key}: {error}") from error
+        self._choose_classes(split, source, None if classes is None else tuple(classes.tolist()))
+        return dataset if indices is None else Subset(dataset, indices, classes=classes)
+
+    @contextmanager
+    def _knowing_all_classes(self) -> Iterator[int]:
+        """Let `num_classes` be what the data has, by which labels are checked, whatever was chosen of it."""
+        shown, self.num_classes = self.num_classes, self._all_classes or self.num_classes
+        try:
+            yield self.num_classes
+        finally:
+            self.num_classes = shown
+
+    def _choose_classes(self, split: str, source: DataSource, classes: tuple[int, ...] | None) -> None:
+        for other, chosen in self._chosen_classes.items():
+            if chosen != classes:
+                raise ConfigError(
+                    f"{source.key} has {_counted(classes)}, and datamodule.{other}.dataset {_counted(chosen)}. Write "
+                    "the same class_list, or the same class_ratio and seed, for every split: a label has to mean one "
+                    "class."
+                )
+        self._chosen_classes[split] = classes
+        if classes is not None and self._all_classes is None:
+            self._all_classes, self.num_classes = self.num_classes, len(classes)
 
     @property
     def train_num_samples(self) -> int:
@@ -146,9 +209,16 @@ class BaseDataModule(LightningDataModule, ABC):
                 "datamodule.train.loader.drop_last=false."
             )
         sampler = EpochSampler(
-            length, rank=self._rank(), world=self._world(), shuffle=options.get("shuffle", True), drop_last=drop_last
+            length,
+            rank=self._rank(),
+            world=self._world(),
+            shuffle=options.get("shuffle", True) and not getattr(self.trainer, "overfit_batches", 0),
+            drop_last=drop_last,
+            num_folds=self.specs["train"].get("num_folds") or 1,
         )
-        return make_loader(dataset, sampler, options, batch_size=size, position=self._batches_behind)
+        loader = make_training_loader(dataset, sampler, options, batch_size=size, position=self._batches_behind)
+        self._check_accumulation(len(loader) // sampler.num_folds, sampler.num_folds)
+        return loader
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the loader of the validation split.
@@ -191,7 +261,7 @@ class BaseDataModule(LightningDataModule, ABC):
         if length < self._world():  # a process without samples would leave the others waiting at their collectives
             raise ConfigError(f"The {split} split has {length} sample(s), fewer than the {self._world()} processes.")
         sampler = ShardSampler(length, rank=self._rank(), world=self._world())
-        return make_loader(
+        return make_evaluation_loader(
             dataset, sampler, self.specs[read_as].get("loader") or {}, batch_size=self.local_batch_size(read_as)
         )
 
@@ -205,6 +275,30 @@ class BaseDataModule(LightningDataModule, ABC):
         if not isinstance(size, int) or size < 1:
             raise ConfigError(f"datamodule.{split}.global_batch_size={size!r}; expected a whole number of at least 1.")
         check_options(spec.get("loader") or {}, split)
+        read_sources(spec.get("dataset"), split)
+        folds, on_error = spec.get("num_folds"), spec.get("on_error")
+        if folds is not None and (split != "train" or not isinstance(folds, int) or folds < 1):
+            expected = "a whole number of at least 1" if split == "train" else "none: it is of training alone"
+            raise ConfigError(f"datamodule.{split}.num_folds={folds!r}; expected {expected}.")
+        if on_error is not None:
+            try:
+                check_on_error(on_error)
+            except ConfigError as error:
+                raise ConfigError(f"datamodule.{split}.{error}") from error
+            if split == "train" and on_error == "count_as_wrong":
+                raise ConfigError(f"datamodule.train.on_error={on_error}: training has no answers to count.")
+
+    def _check_accumulation(self, batches: int, num_folds: int) -> None:
+        """Refuse an optimizer step with gradients of two passes, which no run of one pass an epoch has."""
+        if num_folds == 1 or self.trainer is None:
+            return
+        accumulated = self.trainer.accumulate_grad_batches
+        if batches % accumulated:
+            raise ConfigError(
+                f"trainer.accumulate_grad_batches={accumulated} does not divide the {batches} batches of a pass over "
+                f"the training data, and datamodule.train.num_folds={num_folds}: a step would have gradients of two "
+                "passes. Write another global_batch_size or accumulate_grad_batches, or loader.drop_last=true."
+            )
 
     def _world(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
@@ -214,3 +308,7 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def _batches_behind(self) -> int:
         return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_idx + 1
+
+
+def _counted(classes: tuple[int, ...] | None) -> str:
+    return "all classes" if classes is None else f"{len(classes)} of the classes"

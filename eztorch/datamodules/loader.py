@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from eztorch.datasets.collate import COLLATE_FUNCTIONS
-from eztorch.datasets.loader_samplers import EpochSampler, ShardSampler
+from eztorch.datasets.loader_samplers import EpochSampler, PassBatchSampler, ShardSampler
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose, nearest
 
@@ -45,10 +45,20 @@ class ResumableDataLoader(DataLoader[Any]):
         self.position = position
         self._resumed = False
 
+    @property
+    def num_folds(self) -> int:
+        """Passes over the data in an epoch."""
+        return getattr(self.batch_sampler, "num_folds", 1)
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Batches of this process in a pass."""
+        return len(self) // self.num_folds
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch asks for its own kind of iterator
         """Read the batches of an epoch, or of the rest of it."""
-        if isinstance(self.sampler, EpochSampler):
-            self.sampler.start = self.position() * (self.batch_size or 1) if self._resumed else 0
+        if isinstance(self.batch_sampler, PassBatchSampler):
+            self.batch_sampler.skip(self.position() if self._resumed else 0)
         self._resumed = False
         yield from super().__iter__()
 
@@ -61,27 +71,45 @@ class ResumableDataLoader(DataLoader[Any]):
         self._resumed = True
 
 
-def make_loader(
-    dataset: Dataset[Any], sampler: EpochSampler | ShardSampler, options: Mapping[str, Any], **kwargs: Any
-) -> DataLoader[Any]:
-    """Make a loader.
+def make_training_loader(
+    dataset: Dataset[Any],
+    sampler: EpochSampler,
+    options: Mapping[str, Any],
+    *,
+    batch_size: int,
+    position: Callable[[], int],
+) -> ResumableDataLoader:
+    """Make the loader of training.
 
     Args:
         dataset: The dataset.
-        sampler: Which samples this process reads; an `EpochSampler` gives a `ResumableDataLoader`.
+        sampler: Which samples this process reads.
         options: What the user says of the loader.
-        **kwargs: Further arguments of the loader.
+        batch_size: Samples of this process in a batch.
+        position: See `ResumableDataLoader`.
     """
-    chosen = {key: value for key, value in options.items() if key not in ("shuffle", "collate_fn")}
+    batches: Any = PassBatchSampler(sampler, batch_size, bool(options.get("drop_last")))  # torch expects integers
+    return ResumableDataLoader(dataset, position=position, batch_sampler=batches, **_chosen(options))
+
+
+def make_evaluation_loader(
+    dataset: Dataset[Any], sampler: ShardSampler, options: Mapping[str, Any], *, batch_size: int
+) -> DataLoader[Any]:
+    """Make a loader of evaluation; see `make_training_loader` for the arguments."""
+    chosen: dict[str, Any] = {**_chosen(options), "sampler": sampler}  # of addresses, where torch expects integers
+    return DataLoader(dataset, batch_size=batch_size, **chosen)
+
+
+def _chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of torch's loader that count."""
+    chosen = {key: value for key, value in options.items() if key not in ("shuffle", "drop_last", "collate_fn")}
     if chosen.get("num_workers", 0) == 0:
         chosen = {key: value for key, value in chosen.items() if key not in _OF_WORKERS}
     else:
         chosen.setdefault("persistent_workers", True)
     # There is nothing to pin memory for without a GPU, and torch warns of it.
     chosen["pin_memory"] = bool(chosen.get("pin_memory", False)) and torch.cuda.is_available()
-    kind = ResumableDataLoader if isinstance(sampler, EpochSampler) else DataLoader
-    collate = COLLATE_FUNCTIONS[options.get("collate_fn", "default")]
-    return kind(dataset, sampler=sampler, collate_fn=collate, **chosen, **kwargs)
+    return {**chosen, "collate_fn": COLLATE_FUNCTIONS[options.get("collate_fn", "default")]}
 
 
 def check_options(options: Mapping[str, Any], split: str) -> None:

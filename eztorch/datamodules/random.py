@@ -41,7 +41,7 @@ class RandomDataModule(BaseDataModule):
 
     def make_dataset(self, split: str, spec: Mapping[str, Any], *, training: bool) -> RandomDataset:
         """Make the dataset of a split; see `BaseDataModule.make_dataset`."""
-        dataset = self.specs[split].get("dataset") or {}
+        dataset = spec["dataset"]
         if not {"shape", "len_dataset"} <= set(dataset):
             raise ConfigError(f"datamodule.{split}.dataset={dict(dataset)}; expected at least shape and len_dataset.")
         described = {**dataset, "_target_": "eztorch.datasets.RandomDataset"}

@@ -90,7 +90,7 @@ def test_training__is_shuffled_every_epoch_on_one_device():
     loader = make().train_dataloader()
     epochs = []
     for epoch in range(2):
-        loader.sampler.set_epoch(epoch)
+        loader.batch_sampler.sampler.set_epoch(epoch)
         epochs.append(flat(indices(loader)))
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(22))
     assert epochs[0] != epochs[1] != list(range(22))
@@ -125,7 +125,7 @@ def test_evaluation__of_fewer_samples_than_processes_is_an_error():
 
 def test_loaders__have_samplers_that_lightning_leaves_alone():
     datamodule = make(val={})
-    assert isinstance(datamodule.train_dataloader().sampler, DistributedSampler)
+    assert isinstance(datamodule.train_dataloader().batch_sampler.sampler, DistributedSampler)
     assert isinstance(datamodule.val_dataloader().sampler, DistributedSampler)
 
 
@@ -157,7 +157,7 @@ def test_splits__that_are_not_there_have_no_loader():
 
 
 def test_batch_size__is_divided_among_the_processes():
-    assert attach(make(), 1, 2).train_dataloader().batch_size == 2
+    assert attach(make(), 1, 2).train_dataloader().batch_sampler.batch_size == 2
     with pytest.raises(ConfigError, match=r"datamodule.train.global_batch_size=4 cannot be divided among 3 processes"):
         attach(make(), 0, 3).train_dataloader()
 
@@ -253,7 +253,6 @@ def test_epoch__of_fewer_batches_begins_anew_after_it(tmp_path):
 
 
 @lightning_run
-@pytest.mark.filterwarnings("ignore:You requested to overfit")
 def test_overfitting__reads_the_same_batches_in_every_epoch(tmp_path):
     model = Recorder()
     trainer(tmp_path, overfit_batches=2).fit(model, datamodule=make())

@@ -86,7 +86,7 @@ def test_batches__are_the_same_bits_with_any_number_of_workers(frame_tree, video
         loader = build(seed_block(frame_tree if decoder == "frame" else video_tree, *overrides)).train_dataloader()
         batches = []
         for epoch in range(2):
-            loader.sampler.set_epoch(epoch)
+            loader.batch_sampler.sampler.set_epoch(epoch)
             batches.extend(loader)
         epochs.append(batches)
     assert len(epochs[0]) == 4
@@ -126,9 +126,9 @@ def test_evaluation__reads_all_clips_and_crops_of_every_video_in_order(video_tre
 def test_evaluation__draws_the_same_whenever_it_runs(video_tree):
     sampler = {"_target_": "eztorch.datasets.clip_samplers.RandomClipSampler", "clip_duration": 1}
     loader = evaluated(video_tree, clip_sampler=sampler).val_dataloader()
-    loader.sampler.set_epoch(0)
+    loader.batch_sampler.sampler.set_epoch(0)
     first = list(loader)
-    loader.sampler.set_epoch(9)
+    loader.batch_sampler.sampler.set_epoch(9)
     assert equal(first, list(loader))
 
 

@@ -1,0 +1,65 @@
+"""What the `dataset` of a split says: where its samples are, which of them are taken, and how several go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from eztorch.datasets.subsets import SUBSET_KEYS, SubsetRule
+from eztorch.utils.errors import ConfigError
+
+_EVALUATED_ONCE = "every sample is evaluated once"
+
+
+class DataSource(NamedTuple):
+    """One of the data sets that make up a split.
+
+    Attributes:
+        key: The configuration key of it, for messages.
+        described: Where it is: what is left for `BaseDataModule.make_dataset`.
+        rule: Which of its samples are taken.
+        repeat: How often they are in an epoch of training.
+    """
+
+    key: str
+    described: Mapping[str, Any]
+    rule: SubsetRule
+    repeat: int
+
+
+def read_sources(dataset: Any, split: str) -> list[DataSource]:
+    """Read the `dataset` of a split: one mapping, or a list of them.
+
+    `seed` belongs to the subset where a share of classes or samples is drawn, and to the data set otherwise.
+
+    Args:
+        dataset: What the configuration says, None for nothing.
+        split: Name of the split.
+
+    Raises:
+        ConfigError: It is something else, or a rule of a subset cannot be.
+    """
+    key = f"datamodule.{split}.dataset"
+    if isinstance(dataset, Sequence) and not isinstance(dataset, str):
+        if not dataset:
+            raise ConfigError(f"{key} is an empty list; expected a mapping, or several.")
+        return [_read_source(one, f"{key}.{index}", split) for index, one in enumerate(dataset)]
+    return [_read_source({} if dataset is None else dataset, key, split)]
+
+
+def _read_source(dataset: Any, key: str, split: str) -> DataSource:
+    if not isinstance(dataset, Mapping):
+        raise ConfigError(f"{key}={dataset!r}; expected a mapping, or a list of mappings.")
+    repeat = dataset.get("repeat", 1)
+    if not isinstance(repeat, int) or repeat < 1:
+        raise ConfigError(f"{key}.repeat={repeat!r}; expected a whole number of at least 1.")
+    if repeat > 1 and split != "train":
+        raise ConfigError(f"{key}.repeat={repeat}: {_EVALUATED_ONCE}; leave it out.")
+    draws = any(dataset.get(name) is not None for name in ("class_ratio", "sample_ratio"))
+    ours = [name for name in SUBSET_KEYS if name in dataset and (name != "seed" or draws)]
+    try:
+        rule = SubsetRule(**{name: dataset[name] for name in ours})
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    rest = {name: value for name, value in dataset.items() if name not in (*ours, "repeat")}
+    return DataSource(key, rest, rule, repeat)
