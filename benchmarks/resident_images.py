@@ -139,7 +139,7 @@ def ways(folder: Path, number: int, device: torch.device, batch_size: int, worke
     print(
         f"{len(memory)} images read once in {time.perf_counter() - start:.2f} s; device {device}, {workers} worker(s)"
     )
-    resident = ResidentImages(memory, training=True)
+    resident = ResidentImages(memory, ImageDataset(images, training=True))
     views = batch_views().to(device)
     options = {"device": device, "batch_size": batch_size}
     return {

@@ -140,7 +140,7 @@ class ImageBaseDataModule(BaseDataModule):
         return ImageDataset(
             self.images(split, spec.get("dataset") or {}),
             transform=build(spec.get("transform")),
-            training=training and not self.resident,  # what stands in for an image is then drawn from the memory
+            training=training,
             on_error=spec.get("on_error") or "skip",
         )
 
@@ -164,7 +164,7 @@ class ImageBaseDataModule(BaseDataModule):
                 num_workers=self._readers[split],
                 name=f"datamodule.{split}",
             )
-        return ResidentImages(self._memories[split], training=(split, read_as or split) == ("train", "train"))
+        return ResidentImages(self._memories[split], dataset)
 
 
 class FolderDataModule(ImageBaseDataModule):

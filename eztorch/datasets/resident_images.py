@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from eztorch.datasets.collate import collate
+from eztorch.datasets.concat import class_names_of
 from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.datasets.reading import MAX_MISSES, ReadError, Sample, split_address, stand_in
+from eztorch.datasets.reading import Item, Sample, split_address
 from eztorch.utils.errors import DataError
 
 _log = logging.getLogger("eztorch")
@@ -25,12 +27,15 @@ class ImageMemory:
     """The images of a data set as one uint8 tensor on a device, read when they are first needed.
 
     Args:
-        dataset: Gives samples with `input` (uint8, shape (C, H, W), the same for all), `label` and `idx`, or a
-            `SampleFailure`; it draws nothing.
+        dataset: Gives samples with `input` (uint8, shape (C, H, W), the same for all), `label` and `idx`, and what is
+            left of those that cannot be read: a `SampleFailure`, or a sample with `failures`. It draws nothing else.
         device: Where they live.
         limit_gb: Most memory that they may take, in GB (10^9 bytes).
         num_workers: Processes that read them, once.
         name: What messages call it.
+
+    Attributes:
+        unreadable: Indices of the images that could not be read.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class ImageMemory:
         self.limit_gb = limit_gb
         self.num_workers = num_workers
         self.name = name
-        self.failures: dict[int, SampleFailure] = {}
+        self.unreadable: set[int] = set()
         self._batch: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -68,8 +73,8 @@ class ImageMemory:
         for start, chunk in zip(range(0, len(self), _CHUNK), loader, strict=True):
             good = []
             for place, item in enumerate(chunk, start):
-                if isinstance(item, SampleFailure):
-                    self.failures[place] = item
+                if isinstance(item, SampleFailure) or "failures" in item:
+                    self.unreadable.add(place)
                     continue
                 if first < 0:
                     images, first = self._allocate(item["input"]), place
@@ -80,15 +85,20 @@ class ImageMemory:
                 stacked = torch.stack([chunk[place - start]["input"] for place in good])
                 images[torch.tensor(good, device=self.device)] = stacked.to(self.device)
         if first < 0:
-            raise DataError(f"{self.name}: none of the {len(self)} images can be read; the first: {self.failures[0]}.")
+            raise DataError(f"{self.name}: none of the {len(self)} images can be read; the first is {self.name_of(0)}.")
         label, idx = numbers.to(self.device)
         self._batch = {"input": images, "label": label, "idx": idx}
 
     def batch(self, places: Sequence[int]) -> dict[str, Tensor]:
-        """Return the samples of some places: `input`, shape (B, C, H, W), `label` and `idx`, shape (B,)."""
+        """Return samples as a batch on the device: `input`, shape (B, C, H, W), `label` and `idx`, shape (B,)."""
         self.load()
         chosen = torch.tensor(places).to(self.device, non_blocking=True)
         return {key: values.index_select(0, chosen) for key, values in self._batch.items()}
+
+    def sample(self, place: int) -> Sample:
+        """Return one sample, its `input` on the CPU, shape (C, H, W)."""
+        one = {key: values[0].cpu() for key, values in self.batch([place]).items()}
+        return {"input": one["input"], "label": int(one["label"]), "idx": int(one["idx"])}
 
     def _allocate(self, image: Tensor) -> Tensor:
         size = len(self) * image.numel() / 1e9
@@ -106,51 +116,58 @@ class ImageMemory:
         if image.dtype != torch.uint8 or image.shape != images.shape[1:]:
             shapes = [" x ".join(str(side) for side in shape) for shape in (images.shape[1:], image.shape)]
             raise DataError(
-                f"{self.name}: resident images are uint8 and of one size; {self._name_of(first)} is {shapes[0]} and "
-                f"{self._name_of(place)} is {shapes[1]} ({image.dtype}). Write datamodule.resident=false, and crop in "
+                f"{self.name}: resident images are uint8 and of one size; {self.name_of(first)} is {shapes[0]} and "
+                f"{self.name_of(place)} is {shapes[1]} ({image.dtype}). Write datamodule.resident=false, and crop in "
                 "the transform of the split."
             )
 
-    def _name_of(self, place: int) -> str:
-        images = getattr(self.dataset, "images", None)
-        return images.name(place) if images is not None else f"image {place}"
+    def name_of(self, place: int) -> str:
+        """Return what messages call an image."""
+        return str(self.dataset.name(place)) if hasattr(self.dataset, "name") else f"image {place}"
 
 
-class ResidentImages(Dataset[Sample]):
+class ResidentImages(Dataset[Item]):
     """Images in the memory of the device as a dataset that gives whole batches, in the order that it is asked for.
-
-    Where an image could not be read, another stands in for it in training, the same as `ImageDataset` would give, with
-    the failure in the batch's `failures`; in evaluation the failure is there alone.
 
     Args:
         memory: The images.
-        training: Whether another image may stand in for one that cannot be read.
+        dataset: The data set that they are of. It is asked again for those that could not be read, so what is done
+            about them is what the data set does.
     """
 
-    def __init__(self, memory: ImageMemory, *, training: bool) -> None:
+    def __init__(self, memory: ImageMemory, dataset: Dataset[Any]) -> None:
         self.memory = memory
-        self.training = training
+        self.dataset = dataset
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """Class of every image, shape (N,), -1 for none."""
-        labels: NDArray[np.int64] = self.memory.dataset.labels  # type: ignore[attr-defined]
+        labels: NDArray[np.int64] = self.dataset.labels  # type: ignore[attr-defined]
         return labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels, empty where they have none."""
+        return class_names_of(self.dataset)
+
+    def name(self, index: int) -> str:
+        """Return what messages call an image."""
+        return self.memory.name_of(index)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.memory)
 
-    def __getitem__(self, address: SampleAddress | int) -> Sample:
+    def __getitem__(self, address: SampleAddress | int) -> Item:
         """Return one sample.
 
         Args:
             address: Epoch and index of the image; an index alone means epoch 0.
         """
-        batch = self.__getitems__([address])
-        return (
-            batch if batch["input"] is None else {**batch, **{key: batch[key][0] for key in ("input", "label", "idx")}}
-        )
+        _, place = split_address(address)
+        self.memory.load()
+        item: Item = self.dataset[address] if place in self.memory.unreadable else self.memory.sample(place)
+        return item
 
     def __getitems__(self, addresses: Sequence[SampleAddress | int]) -> dict[str, Any]:
         """Return a batch, as a torch loader asks a dataset for it.
@@ -161,27 +178,9 @@ class ResidentImages(Dataset[Sample]):
         Returns:
             `input`, uint8, shape (B, C, H, W), `label` and `idx`, shape (B,), on the device; `failures` if there are.
         """
+        places = [split_address(address)[1] for address in addresses]
         self.memory.load()
-        places = [split_address(address) for address in addresses]
-        if not self.memory.failures:
-            return self.memory.batch([index for _, index in places])
-        chosen, failures = [], []
-        for epoch, index in places:
-            place, missed = self._choose(epoch, index)
-            failures += missed
-            chosen += [] if place is None else [place]
-        batch: dict[str, Any] = self.memory.batch(chosen) if chosen else {"input": None}
-        return {**batch, "failures": failures} if failures else batch
-
-    def _choose(self, epoch: int, index: int) -> tuple[int | None, list[SampleFailure]]:
-        """Return which image is given at an address, and the failures on the way to it."""
-        missed: list[SampleFailure] = []
-        place = index
-        while place in self.memory.failures:
-            missed.append(self.memory.failures[place]._replace(epoch=epoch))
-            if not self.training:
-                return None, missed
-            if len(missed) == MAX_MISSES:
-                raise ReadError(*missed[-1][1:4])
-            place = stand_in(len(self), epoch, index, len(missed))
-        return place, missed
+        if self.memory.unreadable.isdisjoint(places):
+            return dict(self.memory.batch(places))
+        batch = collate([self[address] for address in addresses])
+        return {key: x.to(self.memory.device) if isinstance(x, Tensor) else x for key, x in batch.items()}

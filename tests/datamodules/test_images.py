@@ -225,7 +225,7 @@ def test_resident__batches_are_those_of_the_loader_at_any_number_of_processes(ci
                     fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_idx=0)),
                 )
                 train = datamodule.train_dataloader()
-                train.sampler.set_epoch(5)
+                train.batch_sampler.sampler.set_epoch(5)
                 pair.append([*train, *datamodule.val_dataloader(), *datamodule.feature_dataloader("train")])
             assert len(pair[0]) == 3 * 20 // 4
             for one, other in zip(*pair, strict=True):
@@ -240,7 +240,7 @@ def test_resident__split_is_held_once_and_read_by_workers_once(cifar_tree):
     loaders = [datamodule.train_dataloader(), datamodule.feature_dataloader("train")]
     assert [loader.num_workers for loader in loaders] == [0, 0]
     assert loaders[0].dataset.memory is loaders[1].dataset.memory
-    assert (loaders[0].dataset.training, loaders[1].dataset.training) == (True, False)
+    assert [loader.dataset.dataset.training for loader in loaders] == [True, False]
 
 
 def test_resident__images_that_do_not_fit_end_the_run_before_training(cifar_tree):

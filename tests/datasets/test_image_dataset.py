@@ -21,6 +21,7 @@ from eztorch.datasets import (
 from eztorch.datasets.image_sources import ImageArray
 from eztorch.datasets.reading import ReadError
 from eztorch.datasets.resident_images import ImageMemory, ResidentImages
+from eztorch.datasets.subsets import Subset
 from eztorch.utils.errors import ConfigError, DataError
 
 from .image_layouts import save, write_folders
@@ -139,9 +140,10 @@ def same(one, other):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_memory__gives_the_batches_of_the_worker_path(workers):
     source = array(300)
-    resident = ResidentImages(memory(ImageDataset(source), num_workers=workers), training=True)
     dataset = ImageDataset(source, training=True)
+    resident = ResidentImages(memory(dataset, num_workers=workers), dataset)
     assert resident.labels.tolist() == dataset.labels.tolist()
+    assert (resident.classes, resident.name(2)) == (dataset.classes, dataset.name(2))
     for world in (1, 2):
         for rank in range(world):
             for sampler in (EpochSampler(300, rank=rank, world=world), ShardSampler(300, rank=rank, world=world)):
@@ -150,7 +152,7 @@ def test_memory__gives_the_batches_of_the_worker_path(workers):
                 assert len(pairs) == 75 // world + (world == 2)
                 for one, other in pairs:
                     same(one, other)
-    same(resident[7], {key: torch.as_tensor(value) for key, value in dataset[7].items()})
+    same(resident[7], dataset[7])
 
 
 def test_memory__draws_nothing_from_the_run_and_holds_one_tensor():
@@ -164,25 +166,26 @@ def test_memory__draws_nothing_from_the_run_and_holds_one_tensor():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_memory__treats_unreadable_images_as_the_worker_path_does(damaged, training):
-    resident = ResidentImages(memory(ImageFolder(damaged)), training=training)
-    dataset = ImageFolder(damaged, training=training)
+@pytest.mark.parametrize("indices", [range(6), [0, 1, 4, 5]])
+def test_memory__treats_unreadable_images_as_the_worker_path_does(damaged, training, indices):
+    dataset = Subset(ImageFolder(damaged, training=training), np.array(indices))
+    resident = ResidentImages(memory(dataset), dataset)
     for epoch in range(6):
-        sampler = EpochSampler(6)
+        sampler = EpochSampler(len(indices))
         sampler.set_epoch(epoch)
         for one, other in zip(batches(resident, sampler, 2), batches(dataset, sampler, 2), strict=True):
             same(one, other)
-    if training:
-        assert resident[SampleAddress(1, 4)]["failures"][0].epoch == 1
-    else:
-        assert batches(resident, [1, 4], 2)[0]["input"] is None
-        assert resident[4]["input"] is None
+    damaged_one = resident[SampleAddress(1, 1)]
+    assert (damaged_one["failures"][0] if training else damaged_one).epoch == 1
+    assert (batches(resident, [1, 1], 2)[0]["input"] is None) == (not training)
 
 
 def test_memory__of_unreadable_images_alone_is_an_error(damaged):
     for file in damaged.glob("*/*.png"):
         file.write_bytes(b"")
-    with pytest.raises(DataError, match=r"datamodule\.train: none of the 6 images can be read; the first: .*0000\.png"):
+    with pytest.raises(
+        DataError, match=r"datamodule\.train: none of the 6 images can be read; .*0000\.png"
+    ):
         memory(ImageFolder(damaged)).load()
 
 
