@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         report_json,
         write_cleaned,
         write_json,
+        write_kept,
         write_list,
     )
     from eztorch.data.checking import all_findings, examine_all, find_digests
@@ -88,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     left_out = quarantine(splits, findings)
     write_list(output / "quarantine.txt", left_out)
     console.print(f"Report: {output / 'report.json'}. Quarantine: {output / 'quarantine.txt'}, {len(left_out)} paths.")
+    for split, path in write_kept(output, splits, findings).items():
+        console.print(f"To leave it out: datamodule.{split}.dataset.sample_list={path}")
     if arguments.write_annotation:
         for path in write_cleaned(output, splits, findings):
             console.print(f"Cleaned annotation: {path}")
@@ -96,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
     """Return what is to be checked, and the folder in which media that no split lists are looked for."""
-    from eztorch.data.check_sources import datamodule_splits, read_sources
+    from eztorch.data.check_sources import read_sources
 
     if arguments.config_name is None and not arguments.sources:
         raise ConfigError("what is to be checked? Give a folder, annotation files, or -cn EXPERIMENT dir.data=...")
@@ -106,6 +109,7 @@ def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
         )
         return splits, arguments.prefix
 
+    from eztorch.data.check_datamodule import datamodule_splits
     from eztorch.data.experiment import load_datamodule
 
     datamodule = load_datamodule(arguments.config_name, arguments.config_path, arguments.sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from eztorch.data.annotation_files import write_annotation
 from eztorch.data.check_findings import KINDS, Finding
-from eztorch.data.check_sets import class_counts
+from eztorch.data.check_sets import class_counts, is_evaluation
 from eztorch.data.check_sources import Split
 from eztorch.data.files import atomic_file
 from eztorch.data.text import amount
@@ -77,9 +76,30 @@ def report_json(splits: Sequence[Split], findings: Sequence[Finding], level: str
 
 def quarantine(splits: Sequence[Split], findings: Iterable[Finding]) -> list[str]:
     """Return the whole paths of the media that should be left out, sorted."""
-    paths = {(split.name, item.name): item.path for split in splits for item in split.items}
-    bad = (paths.get((one.split, one.path)) for one in findings if KINDS[one.kind].quarantine)
-    return sorted({os.path.abspath(path) for path in bad if path is not None})
+    bad = _quarantined(findings)
+    return sorted({item.path for split in splits for item in split.items if (split.name, item.name) in bad})
+
+
+def write_kept(folder: Path, splits: Sequence[Split], findings: Sequence[Finding]) -> dict[str, Path]:
+    """Write `<split>_kept.txt`, what is not in quarantine, of every split that has something in it and is for training.
+
+    Nothing is left out of evaluation behind a user's back.
+
+    Returns:
+        The files, as `sample_list` of a datamodule takes them, by the names of the splits.
+    """
+    bad = _quarantined(findings)
+    written = {}
+    for split in splits:
+        if not is_evaluation(split.name) and any((split.name, item.name) in bad for item in split.items):
+            written[split.name] = folder / f"{split.name}_kept.txt"
+            kept = dict.fromkeys(item.name for item in split.items if (split.name, item.name) not in bad)
+            write_list(written[split.name], kept)
+    return written
+
+
+def _quarantined(findings: Iterable[Finding]) -> set[tuple[str, str]]:
+    return {(one.split, one.path) for one in findings if KINDS[one.kind].quarantine}
 
 
 def write_cleaned(folder: Path, splits: Sequence[Split], findings: Sequence[Finding]) -> list[Path]:
@@ -91,7 +111,7 @@ def write_cleaned(folder: Path, splits: Sequence[Split], findings: Sequence[Find
     Raises:
         DataError: A split has several labels or parts of videos, which these files cannot say.
     """
-    bad = {(one.split, one.path) for one in findings if KINDS[one.kind].quarantine or one.kind == "bad-label"}
+    bad = _quarantined(findings) | {(one.split, one.path) for one in findings if one.kind == "bad-label"}
     written = []
     for split in splits:
         if any(len(item.labels) > 1 or item.part for item in split.items):

@@ -165,9 +165,13 @@ def some(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
 
 
+def is_evaluation(split_name: str) -> bool:
+    """Say whether metrics are taken of a split, by its name."""
+    return split_name.startswith(("val", "test"))
+
+
 def _training_last(place: Place) -> bool:
-    """Sort what metrics are taken of, by the name of its split, before the rest."""
-    return not place.split.name.startswith(("val", "test"))
+    return not is_evaluation(place.split.name)
 
 
 def _class_name(split: Split, item: Item) -> str:

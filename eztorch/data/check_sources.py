@@ -6,20 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from eztorch.data.check_findings import Finding
 from eztorch.data.listing import IMAGE_SUFFIXES, Medium, list_media, suffix
-from eztorch.datasets.annotations import VIDEO_EXTENSIONS, LabeledVideo, LabeledVideoPaths
+from eztorch.datasets.annotations import VIDEO_EXTENSIONS, LabeledVideo
 from eztorch.datasets.annotations.forms import read_annotation, read_csv_lines
 from eztorch.datasets.annotations.frame_list import is_frame_list
 from eztorch.datasets.annotations.kinetics import is_kinetics_csv
 from eztorch.datasets.annotations.labeled_video import label_check, lines_of
-from eztorch.datasets.image_sources import ImageFiles
 from eztorch.utils.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from eztorch.datamodules import BaseDataModule
 
 SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
@@ -139,25 +135,8 @@ def file_split(name: str, path: Path, prefix: str, num_classes: int | None) -> S
                 split.findings.append(Finding("bad-line", name, str(path), _without(str(error), path)))
     except DataError as error:
         split.findings.append(Finding("bad-line", name, str(path), _without(str(error), path)))
-    split.items = [_item(video, os.path.join(prefix, video.path)) for video in videos]
+    split.items = [video_item(video, os.path.join(prefix, video.path)) for video in videos]
     return split
-
-
-def datamodule_splits(datamodule: BaseDataModule) -> list[Split]:
-    """Read the splits of a datamodule, those that are the same data under two names once."""
-    splits: list[Split] = []
-    for name in datamodule.specs:
-        split = Split(name, [], f"datamodule.{name}", num_classes=datamodule.num_classes)
-        try:
-            split.items, split.classes = _items(datamodule.dataset(name))
-        except DataError as error:
-            split.findings.append(Finding("bad-line", name, split.source, str(error)))
-        same = next((one for one in splits if one.items and one.items == split.items), None)
-        if same is None:
-            splits.append(split)
-        else:
-            same.name += f" and {name}"
-    return splits
 
 
 def _named(word: str) -> tuple[str, Path]:
@@ -193,7 +172,8 @@ def _share_classes(splits: Sequence[Split]) -> None:
             split.findings.append(Finding("bad-label", split.name, split.source, why))
 
 
-def _item(video: LabeledVideo, path: str) -> Item:
+def video_item(video: LabeledVideo, path: str) -> Item:
+    """Return what an annotation says of a video, as an item."""
     labels = (
         tuple(label for label, weight in enumerate(video.label) if weight > 0)
         if isinstance(video.label, tuple)
@@ -209,23 +189,6 @@ def _kind(path: str) -> str:
     if os.path.isdir(path) or not suffix(path):
         return "frames"
     return "image" if suffix(path) in IMAGE_SUFFIXES else "video"
-
-
-def _items(dataset: Any) -> tuple[list[Item], tuple[str, ...]]:
-    """Return the media of a data set, and the names of its classes."""
-    if hasattr(dataset, "videos"):
-        videos: LabeledVideoPaths = dataset.videos
-        return [_item(video, videos.full_path(row)) for row, video in enumerate(videos)], videos.classes
-    images = getattr(dataset, "images", None)
-    if isinstance(images, ImageFiles):
-        names = map(images.name, range(len(images.labels)))
-        rows = zip(names, images.labels.tolist(), strict=True)
-        items = [
-            Item(os.path.abspath(name), os.path.relpath(name, images.root), "image", () if label < 0 else (label,))
-            for name, label in rows
-        ]
-        return items, images.classes
-    raise ConfigError(f"{type(dataset).__name__} does not read its samples from files, so there is nothing to check.")
 
 
 def _without(message: str, path: Path) -> str:

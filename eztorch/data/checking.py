@@ -80,7 +80,7 @@ def all_findings(
     group: str = "auto",
     folder: str | None = None,
 ) -> list[Finding]:
-    """Return all that is to be said of some splits, in the order of `KINDS`.
+    """Return all that is to be said of some splits, in the order of `KINDS` and of the splits.
 
     Args:
         splits: The splits.
@@ -95,8 +95,9 @@ def all_findings(
     findings += check_copies(splits, examined, digests)
     findings += check_groups(splits, group) if len(splits) > 1 else ()
     findings += check_unlisted(splits, folder) if folder is not None else ()
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    return sorted(dict.fromkeys(findings), key=lambda finding: order[finding.kind])
+    kinds, names = list(KINDS), [split.name for split in splits]
+    place = {name: number for number, name in enumerate(names)}
+    return sorted(dict.fromkeys(findings), key=lambda one: (kinds.index(one.kind), place.get(one.split, len(names))))
 
 
 def _of_media(splits: Sequence[Split], examined: Mapping[str, Examined]) -> Iterator[Finding]:

@@ -14,7 +14,9 @@ from eztorch.data.duplicates import alike, same_look
 from eztorch.data.listing import Medium
 from eztorch.data.look import look
 from eztorch.data.probe import probe
+from eztorch.datamodules import VideoDataModule
 from eztorch.datasets import LabeledVideoPaths
+from eztorch.datasets.clip_samplers import RandomClipSampler
 
 CLASSES = ("Archery", "Golf")
 PER_CLASS = {"train": 6, "val": 3}
@@ -172,6 +174,25 @@ def test_check__of_lists_writes_lists_without_what_is_bad(tree, check, tmp_path)
     assert check(*clean, "--ignore", "unlisted")[:2] == (0, {})
 
 
+def test_check__lists_what_a_datamodule_keeps_for_training(tree, check, tmp_path):
+    for bad in ("train/Golf/train_3.mp4", "val/Golf/val_1.mp4"):
+        (tree / bad).write_bytes(b"")
+    _, _, shown = check(tree)
+    kept = tmp_path / "out/train_kept.txt"
+    assert f"To leave it out: datamodule.train.dataset.sample_list={kept}" in shown
+    assert "datamodule.val" not in shown
+    spec = {
+        "dataset": {"sample_list": str(kept)},
+        "clip_sampler": RandomClipSampler(clip_duration=0.5),
+        "global_batch_size": 11,
+    }
+    data = VideoDataModule(num_classes=2, datadir=tree, train=spec)
+    (batch,) = data.train_dataloader()
+    expected = {f"{name}/train_{clip}.mp4" for name in CLASSES for clip in range(6)} - {"Golf/train_3.mp4"}
+    assert set(batch["video_name"]) == expected
+    assert "failures" not in batch
+
+
 def test_check__finds_a_leak_of_sources(tree, check):
     for split, group in (("train", 8), ("val", 8)):
         for name in CLASSES:
@@ -282,6 +303,38 @@ datamodule:
     (tree / "train/Golf/train_0.mp4").write_bytes(b"")
     status, found, _ = check(*words)
     assert (status, found) == (1, {"empty": [("train", "Golf/train_0.mp4", "the file is empty")]})
+
+
+def test_check__of_an_experiment_says_what_is_missing_and_examines_the_rest(tree, tmp_path, check):
+    (tmp_path / "mine.yaml").write_text(
+        f"""
+dir: {{data: null, root: {tmp_path}, exp: x}}
+datamodule:
+  _target_: eztorch.datamodules.VideoDataModule
+  num_classes: 1
+  datadir: ${{dir.data}}
+  video_path_prefix: ${{dir.data}}
+  train: &split
+    dataset: {{datadir: "${{dir.data}}/train.csv", class_list: [1]}}
+    global_batch_size: 2
+    clip_sampler: {{_target_: eztorch.datasets.clip_samplers.RandomClipSampler, clip_duration: 0.5}}
+  val:
+    dataset: [{{datadir: "${{dir.data}}/val.csv", class_list: [1]}}]
+    global_batch_size: 2
+    clip_sampler: {{_target_: eztorch.datasets.clip_samplers.RandomClipSampler, clip_duration: 0.5}}
+"""
+    )
+    for path in ("train/Golf/train_0.mp4", "val/Golf/val_2.mp4"):
+        (tree / path).unlink()
+    (tree / "train/Golf/train_4.mp4").write_bytes(b"")
+    status, found, _ = check(
+        "-cp", tmp_path, "-cn", "mine", f"dir.data={tree}", "--ignore", "unlisted", "datamodule.num_classes=2"
+    )
+    assert status == 1
+    (train, _, why), val = found.pop("missing")
+    assert (train, val[:2]) == ("train", ("val", "val/Golf/val_2.mp4"))
+    assert "1 of its 12 videos are missing, among them" in why
+    assert found == {"empty": [("train", "train/Golf/train_4.mp4", "the file is empty")]}
 
 
 def test_check__goes_on_where_it_was_stopped_and_examines_no_file_twice(tree, check, tmp_path, capsys):
