@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -39,7 +39,7 @@ class ImageBaseDataModule(BaseDataModule):
     in the same order: no workers, no copies. Views are then made by the batch transforms of the model; a split has no
     `transform`, and its `num_workers` read the images once.
 
-    Further key of a split: `on_error`, see `ImageDataset`. Its `dataset` may have `datadir`, where it is elsewhere.
+    The `dataset` of a split may have `datadir`, where it is elsewhere.
 
     Args:
         datadir: Folder of the data.
@@ -52,8 +52,6 @@ class ImageBaseDataModule(BaseDataModule):
     Raises:
         ConfigError: As in `BaseDataModule`, or a split of resident images has a transform.
     """
-
-    split_keys: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys((*BaseDataModule.split_keys, "on_error")))
 
     def __init__(
         self,

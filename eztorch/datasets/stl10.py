@@ -56,7 +56,9 @@ def has_stl10(root: str | Path) -> bool:
 def _images(path: Path) -> NDArray[np.uint8]:
     """Map the images of a file; it has them column by column, so height and width change places."""
     _check(path, 3 * 96 * 96)
-    return np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, 3, 96, 96).transpose(0, 1, 3, 2)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, 3, 96, 96)
+    images: NDArray[np.uint8] = mapped.transpose(0, 1, 3, 2)
+    return images
 
 
 def _labels(folder: Path, part: str, count: int) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ _NETWORKS = {
 }
 
 
-class ResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
+class ResNet(torchvision_resnet.ResNet):
     """A residual network for images, built by `create_resnet`: from (B, 3, H, W) to features or logits.
 
     Attributes:
@@ -56,6 +56,10 @@ class ResNet(torchvision_resnet.ResNet):  # type: ignore[misc]  # torchvision ha
         small_input: Begin with a 3 x 3 convolution without stride and no pooling, for images of 32 x 32 and 64 x 64.
         **options: Further arguments of torchvision's `ResNet`, for example `zero_init_residual`.
     """
+
+    conv1: Any  # torchvision leaves their types open
+    fc: Any
+    maxpool: Any
 
     def __init__(self, network: _Network, *, num_classes: int, small_input: bool, **options: Any) -> None:
         super().__init__(
