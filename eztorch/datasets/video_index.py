@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from eztorch.utils.errors import DataError
 
 INDEX_NAME = "eztorch_index.jsonl"
+_FEW_VALUES = ("status", "kind", "fault", "container", "codec", "pixel_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ class VideoFacts:
         if not isinstance(line["path"], str) or not isinstance(line["size"], int):
             raise TypeError("path is text and size a whole number")
         if "fps" in known:
-            known["fps"] = Fraction(known["fps"])
+            known["fps"] = _rate(known["fps"])
+        # An index has hundreds of thousands of lines and a handful of codecs.
+        known |= {name: sys.intern(known[name]) for name in _FEW_VALUES if name in known}
         return cls(**known | {"missing": tuple(known.get("missing", ()))})
 
 
@@ -103,7 +108,7 @@ class VideoIndex:
     250
     """
 
-    def __init__(self, folder: str | Path, facts: list[VideoFacts]) -> None:
+    def __init__(self, folder: str | Path, facts: Iterable[VideoFacts]) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._facts = {one.path: one for one in facts}
 
@@ -130,7 +135,7 @@ class VideoIndex:
         Raises:
             DataError: There is none, or the file is not one; the message names the line.
         """
-        return cls(folder, list(_read(Path(folder) / INDEX_NAME)))
+        return cls(folder, _read(Path(folder) / INDEX_NAME))
 
     def __len__(self) -> int:
         return len(self._facts)
@@ -167,18 +172,25 @@ def stamp(path: str | Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> Iterator[VideoFacts]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as lines:
+            yield from _facts_of(lines, path)
     except OSError as error:
         raise DataError(f"{path}: the index cannot be read ({error.strerror}).") from error
+
+
+def _facts_of(lines: Iterable[bytes], path: Path) -> Iterator[VideoFacts]:
     for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
+        if not line.endswith(b"\n"):
+            return  # the last line of an indexing that was stopped while it wrote
         try:
             yield VideoFacts.from_json(json.loads(line.decode("utf-8", "surrogateescape")))
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                return  # the last line of an indexing that was stopped while it wrote; it has no end
             raise DataError(
                 f"{path}, line {number}: not a line of an index ({error}). Delete the file and run: "
                 f"eztorch data index {path.parent}"
             ) from error
+
+
+@cache
+def _rate(text: str) -> Fraction:
+    return Fraction(text)
