@@ -5,7 +5,7 @@ import torch
 
 from eztorch import transforms
 from eztorch.transforms.video import UniformCropVideo
-from eztorch.utils.config import build
+from eztorch.utils.config import build, locate
 from eztorch.utils.errors import ConfigError
 
 
@@ -112,6 +112,38 @@ def test_transforms__build_from_their_names():
         "transform": {"_target_": "pytorchvideo.transforms.UniformTemporalSubsample", "num_samples": 1},
     }
     assert build(spec)({"input": torch.zeros(3, 5, 2, 2)})["input"].shape == (3, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "eztorch.transforms.ApplySameTransformOnList",
+        "eztorch.transforms.Div255Input",
+        "eztorch.transforms.MultiCropTransform",
+        "eztorch.transforms.RandomResizedCrop",
+        "eztorch.transforms.RandomTemporalDifference",
+        "eztorch.transforms.video.RandomResizedCrop",
+        "eztorch.transforms.video.RandomTemporalDifference",
+        "eztorch.transforms.video.RemoveTimeDim",
+        "eztorch.transforms.video.TemporalDifference",
+        "pytorchvideo.transforms.ConvertFloatToUint8",
+        "pytorchvideo.transforms.ConvertUint8ToFloat",
+        "pytorchvideo.transforms.Div255",
+        "pytorchvideo.transforms.MoveChannelFront",
+        "pytorchvideo.transforms.MoveChannelRear",
+        "pytorchvideo.transforms.Normalize",
+        "pytorchvideo.transforms.Permute",
+        "pytorchvideo.transforms.RandomResizedCrop",
+        "pytorchvideo.transforms.RandomShortSideScale",
+        "pytorchvideo.transforms.RemoveKey",
+        "pytorchvideo.transforms.ShortSideScale",
+        "pytorchvideo.transforms.UniformCropVideo",
+        "pytorchvideo.transforms.UniformTemporalSubsample",
+        "pytorchvideo.transforms.UniformTemporalSubsampleRepeated",
+    ],
+)
+def test_transforms__are_found_under_the_names_of_older_configurations(target):
+    assert locate(target).__module__.startswith("eztorch.transforms")
 
 
 def test_transforms__show_what_they_hold():

@@ -6,7 +6,9 @@ Every sample has its own draw, which holds for all its frames; nothing waits for
 from eztorch.transforms.batch.base import Compose
 from eztorch.transforms.batch.blur import GaussianBlur
 from eztorch.transforms.batch.color import ColorJitter, RandomGrayscale, RandomSolarize
-from eztorch.transforms.batch.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop
+from eztorch.transforms.batch.frames import EachFrame
+from eztorch.transforms.batch.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from eztorch.transforms.batch.pseudo_motions import PseudoMotions
 from eztorch.transforms.batch.temporal import RandomTemporalDifference
 from eztorch.transforms.batch.values import Normalize, ToFloat
 
@@ -14,13 +16,16 @@ __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
+    "EachFrame",
     "GaussianBlur",
     "Normalize",
+    "PseudoMotions",
     "RandomCrop",
     "RandomGrayscale",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomSolarize",
     "RandomTemporalDifference",
+    "Resize",
     "ToFloat",
 ]

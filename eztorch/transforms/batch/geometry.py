@@ -179,6 +179,41 @@ class RandomCrop(nn.Module):
         return f"{self.size}, padding={self.padding}, padding_mode={self.padding_mode!r}"
 
 
+class Resize(nn.Module):
+    """Scale the frames of a batch, with antialiasing.
+
+    Args:
+        size: Length of the shorter side, the longer one being rounded down; or height and width.
+        interpolation: `bilinear` or `bicubic`.
+
+    Raises:
+        ConfigError: A size below 1, or another interpolation.
+
+    >>> tuple(Resize(32)(torch.zeros(8, 3, 40, 60)).shape)
+    (8, 3, 32, 48)
+    """
+
+    def __init__(self, size: int | Sequence[int], interpolation: str = "bilinear") -> None:
+        super().__init__()
+        self.size = _height_and_width(size)
+        self.keeps_ratio = isinstance(size, int)
+        self.interpolation = cast(Filter, choose(_FILTERS, interpolation, "interpolation"))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the scaled batch."""
+        rows, columns = checked(batch).shape[-2:]
+        height, width = self.size
+        if self.keeps_ratio:
+            short = min(rows, columns)
+            height, width = rows * height // short, columns * width // short
+        whole = torch.tensor([0, 0, rows, columns]).expand(len(batch), 4)
+        return resized_crops(batch, whole, height, width, self.interpolation)
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"{self.size[0] if self.keeps_ratio else self.size}, interpolation={self.interpolation!r}"
+
+
 class CenterCrop(nn.Module):
     """Cut a box of a given size from the centre; the result is a view of the batch.
 

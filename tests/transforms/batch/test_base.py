@@ -21,6 +21,7 @@ from eztorch.transforms.batch import (
     RandomResizedCrop,
     RandomSolarize,
     RandomTemporalDifference,
+    Resize,
     ToFloat,
     draws,
 )
@@ -32,6 +33,7 @@ TRANSFORMS = [
     RandomCrop(9, padding=2),
     RandomCrop(9, padding=2, padding_mode="reflect"),
     CenterCrop(8),
+    Resize(9),
     RandomHorizontalFlip(0.4),
     ColorJitter(0.8, 0.8, 0.4, 0.2, p=0.8),
     RandomGrayscale(0.3),
@@ -42,7 +44,7 @@ TRANSFORMS = [
 ]
 IDS = [f"{type(transform).__name__}-{number}" for number, transform in enumerate(TRANSFORMS)]
 OF_CLIPS = RandomTemporalDifference(0.4)
-CHAIN = Compose([RandomResizedCrop(10, scale=(0.3, 1)), *TRANSFORMS[5:]])
+CHAIN = Compose([RandomResizedCrop(10, scale=(0.3, 1)), *TRANSFORMS[6:]])
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 12, 15), (5, 3, 2, 12, 15)])

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from eztorch.transforms.batch import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop
+from eztorch.transforms.batch import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 from eztorch.transforms.batch.geometry import random_boxes, resized_crops
 from eztorch.transforms.batch.separable import resizing_matrices, separable
 from eztorch.utils.errors import ConfigError
@@ -96,6 +96,16 @@ def test_random_crop__is_a_box_of_the_padded_frames(padding_mode):
         places.add(found[0])
     assert len(places) > 25
     assert {0, 6} <= {y for y, _ in places}
+
+
+@pytest.mark.parametrize("size", [20, (30, 20), (80, 104)])
+@pytest.mark.parametrize("shape", [IMAGES, CLIPS])
+def test_resize__is_torchvisions(shape, size):
+    batch = batch_of(shape)
+    frames = batch if batch.ndim == 4 else batch.transpose(1, 2)
+    expected = F.resize(frames, [size] if isinstance(size, int) else list(size), antialias=True)
+    result = Resize(size)(batch)
+    torch.testing.assert_close(result if batch.ndim == 4 else result.transpose(1, 2), expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("shape", [IMAGES, CLIPS])
