@@ -171,14 +171,15 @@ class FailureMonitor(Callback):
 
 
 def _num_samples(loader: Any, limit: float, world: int) -> int:
-    """Return how many samples all ranks together take from a loader: the same number on every rank.
+    """Return how many samples all ranks together take from a loader in an epoch: the same number on every rank.
 
     Args:
         loader: Loader of this rank.
         limit: What the trainer was told: a number of batches, or (float) a share of them.
         world: Number of ranks; where it does not divide the samples the first ones have one more, maybe a batch more.
     """
-    samples, size = len(loader.dataset), loader.batch_size or 1
-    batches = math.ceil(math.ceil(samples / world) / size)
-    taken = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    return int(min(samples, taken * size * world))
+    samples, size, passes = len(loader.dataset), loader.batch_sampler.batch_size, getattr(loader, "num_folds", 1)
+    batches = math.ceil(math.ceil(samples / world) / size)  # of a pass
+    taken = min(passes * batches, limit) if isinstance(limit, int) else int(passes * batches * limit)
+    whole, rest = divmod(taken, batches)
+    return int(whole * samples + min(samples, rest * size * world))

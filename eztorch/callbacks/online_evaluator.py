@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eztorch.callbacks.publishing import publish
-from eztorch.models.steps import steps_per_epoch
+from eztorch.models.steps import build_optimizer
 from eztorch.utils.config import build
 from eztorch.utils.distributed import world_size
 from eztorch.utils.errors import ConfigError
@@ -52,9 +52,9 @@ class OnlineEvaluator(Callback):
         if world_size() > 1:
             for tensor in self.classifier.state_dict().values():
                 dist.broadcast(tensor, 0)
-        arguments = {"model": self.classifier, "num_steps_per_epoch": steps_per_epoch(trainer)}
-        spec = self._optimizer_spec
-        self._optimizer, scheduler = spec(**arguments) if callable(spec) else build(spec, **arguments)
+        self._optimizer, scheduler = build_optimizer(
+            self._optimizer_spec, self.classifier, trainer, key="OnlineEvaluator: optimizer"
+        )
         self._scheduler = scheduler or {}
         if self._restored:
             self._optimizer.load_state_dict(self._restored["optimizer"])
@@ -83,6 +83,8 @@ class OnlineEvaluator(Callback):
         if trainer.global_step != self._last_step:
             self._last_step = trainer.global_step
             self._step(self._optimizer)
+            if self._scheduler.get("interval") == "step" and (batch_idx + 1) % self._scheduler.get("frequency", 1) == 0:
+                self._scheduler["scheduler"].step()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the averages of the epoch."""
@@ -156,8 +158,6 @@ class OnlineEvaluator(Callback):
         optimizer.step()
         optimizer.zero_grad()
         self._labelled = 0.0
-        if self._scheduler.get("interval") == "step":
-            self._scheduler["scheduler"].step()
 
 
 def _check_classes(trainer: Trainer, outputs: int) -> None:

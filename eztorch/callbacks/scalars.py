@@ -125,8 +125,9 @@ class ScalarSource(Callback, ABC):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that there is a `ScalarLogger`, without which the numbers would reach nobody."""
-        if not any(isinstance(callback, ScalarLogger) for callback in trainer.callbacks):  # type: ignore[attr-defined]  # a connector sets it
+        """Check that training has a `ScalarLogger`, without which the numbers would reach nobody."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # a connector sets it
+        if stage == "fit" and not any(isinstance(callback, ScalarLogger) for callback in callbacks):
             raise ConfigError(
                 f"{type(self).__name__} hands its numbers to ScalarLogger, and the trainer has none; "
                 "add eztorch.callbacks.ScalarLogger to its callbacks."

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from eztorch.schedulers.schedules import cosine, warmed_up
 from eztorch.utils.errors import ConfigError
 
-Curve = Callable[[int, float], float]
-"""From the number of steps taken and the base rate to the rate."""
+Curve = Callable[[float, float], float]
+"""From the number of steps taken (a fraction where an epoch has several passes) and the base rate to the rate."""
 
 Conversion = Callable[[float], float]
 
@@ -34,7 +34,7 @@ class CosineAnnealing:
     def __post_init__(self) -> None:
         _check_not_negative(self, "T_max", "eta_min")
 
-    def __call__(self, step: int, base: float) -> float:
+    def __call__(self, step: float, base: float) -> float:
         """Return the rate at a step."""
         return cosine(step, self.T_max, base, self.eta_min)
 
@@ -66,7 +66,7 @@ class LinearWarmupCosineAnnealing:
                 f"scheduler.params.warmup_epochs={self.warmup_epochs} is longer than max_epochs={self.max_epochs}."
             )
 
-    def __call__(self, step: int, base: float) -> float:
+    def __call__(self, step: float, base: float) -> float:
         """Return the rate at a step."""
         return warmed_up(
             step,
@@ -104,7 +104,7 @@ class MultiStep:
         if list(self.milestones) != sorted(self.milestones) or any(m < 0 for m in self.milestones):
             raise ConfigError(f"scheduler.params.milestones={list(self.milestones)} must be positions in rising order.")
 
-    def __call__(self, step: int, base: float) -> float:
+    def __call__(self, step: float, base: float) -> float:
         """Return the rate at a step."""
         return base * self.gamma ** bisect_right(self.milestones, step)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler
 
-from eztorch.datasets import EpochSampler, SampleAddress, ShardSampler
+from eztorch.datasets import EpochSampler, PassBatchSampler, SampleAddress, ShardSampler
 
 
 def epoch_of(sampler: EpochSampler, epoch: int = 0) -> list[int]:
@@ -89,3 +89,31 @@ def test_loader_samplers__are_what_lightning_leaves_alone(sampler):
     list(sampler)
     assert isinstance(sampler, DistributedSampler)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("world", [1, 2])
+def test_folds__of_an_epoch_are_the_epochs_without_them(world, drop_last):
+    def batches(rank, epochs, folds):
+        sampler = EpochSampler(11, rank=rank, world=world, drop_last=drop_last, num_folds=folds)
+        loader = PassBatchSampler(sampler, 2, drop_last)
+        read = []
+        for epoch in range(epochs):
+            sampler.set_epoch(epoch)
+            read.append(list(loader))
+            assert len(read[-1]) == len(loader)
+            assert len(list(sampler)) == len(sampler)
+        return list(chain.from_iterable(read))
+
+    for rank in range(world):
+        assert batches(rank, 2, 3) == batches(rank, 6, 1)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_folds__continue_in_the_middle_of_an_epoch(drop_last):
+    whole = list(PassBatchSampler(EpochSampler(11, num_folds=3), 4, drop_last))
+    assert len(whole) == (6 if drop_last else 9)
+    for position in range(len(whole) + 1):
+        rest = PassBatchSampler(EpochSampler(11, num_folds=3), 4, drop_last)
+        rest.skip(position)
+        assert list(rest) == whole[position:]

@@ -24,6 +24,7 @@ from eztorch.models.steps import (
     is_empty,
     seed_step,
     steps_per_epoch,
+    steps_per_pass,
     total_steps,
 )
 from eztorch.utils.config import build
@@ -131,6 +132,7 @@ class SiameseModel(LightningModule, ABC):
         # Facts of the run that the schedules need; a fit finds them out anew, so they are no state.
         self.total_steps = 1
         self.steps_per_epoch = 1
+        self.steps_per_pass = 1
 
     def use_target(self, branch: TargetBranch) -> None:
         """Compare the queries with the keys of a target, and register it and its queue.
@@ -185,7 +187,7 @@ class SiameseModel(LightningModule, ABC):
         """
         if self.branch is None:
             raise ConfigError(f"{type(self).__name__} has no moving average, so there is no momentum.")
-        return self.branch.momentum_at(step, self.total_steps, self.steps_per_epoch)
+        return self.branch.momentum_at(step, self.total_steps, self.steps_per_pass)
 
     def encode_keys(self, views: Sequence[Tensor]) -> dict[int, Tensor]:
         """Encode the key views with the target, if there is one; keys wait for the optimizer step to enter the queue.
@@ -303,6 +305,7 @@ class SiameseModel(LightningModule, ABC):
         """Find out the length of the run."""
         self.total_steps = total_steps(self.trainer)
         self.steps_per_epoch = steps_per_epoch(self.trainer)
+        self.steps_per_pass = steps_per_pass(self.trainer)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
