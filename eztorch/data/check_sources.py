@@ -72,7 +72,7 @@ def read_sources(
 
     Args:
         words: Folders and annotation files, each with `NAME=` before it or not. A folder that has folders like `train`
-            and `val` stands for as many splits.
+            and `val` stands for as many splits; one that has a single folder of classes in it, for that.
         prefix: Folder that the paths of annotation files start from.
         num_classes: Number of classes, None where it is not known.
         kind: See `eztorch.data.listing.list_media`.
@@ -85,11 +85,7 @@ def read_sources(
     for word in words:
         name, path = _named(word)
         if path.is_dir():
-            parts = [part for part in SPLIT_FOLDERS if (path / part).is_dir()] if not name else []
-            if parts:
-                splits += [folder_split(part, path / part, num_classes, kind) for part in parts]
-            else:
-                splits.append(folder_split(name or path.name, path, num_classes, kind))
+            splits += _folder_splits(name, path, num_classes, kind)
         elif path.is_file():
             splits.append(file_split(name or path.stem, path, prefix, num_classes))
         else:
@@ -101,11 +97,31 @@ def read_sources(
     return splits
 
 
-def folder_split(name: str, folder: Path, num_classes: int | None, kind: str) -> Split:
-    """Read a folder of classes, or a folder of media without classes."""
+def _folder_splits(name: str, folder: Path, num_classes: int | None, kind: str) -> list[Split]:
+    """Read a folder that is a split, or that has one in each of the folders `train`, `val` and so on."""
     media = list_media(folder, kind)
     if not media:
         raise DataError(f"{folder}: there is no video, no folder of frames and no image in it.")
+    while len(tops := {one.path.partition("/")[0] for one in media}) == 1 and all(
+        one.path.count("/") > 1 for one in media
+    ):
+        folder, media = _below(folder, media, tops.pop())  # such as UCF-101/<class>/<video>
+    parts = [part for part in SPLIT_FOLDERS if part in tops] if not name else []
+    if not parts:
+        return [folder_split(name or folder.name, folder, media, num_classes)]
+    splits = [folder_split(part, *_below(folder, media, part), num_classes) for part in parts]
+    others = (one.path for one in media if one.path.partition("/")[0] not in parts)
+    splits[0].findings += [Finding("unlisted", "", path, f"it is not in {' or '.join(parts)}") for path in others]
+    return splits
+
+
+def _below(folder: Path, media: Sequence[Medium], name: str) -> tuple[Path, list[Medium]]:
+    below = f"{name}/"
+    return folder / name, [one._replace(path=one.path[len(below) :]) for one in media if one.path.startswith(below)]
+
+
+def folder_split(name: str, folder: Path, media: Sequence[Medium], num_classes: int | None) -> Split:
+    """Make a split of the media in a folder of classes, or in a folder without classes."""
     classes = tuple(sorted({medium.path.partition("/")[0] for medium in media if "/" in medium.path}))
     split = Split(name, [], str(folder), classes, num_classes)
     label_of = {one: label for label, one in enumerate(classes)}
@@ -115,7 +131,8 @@ def folder_split(name: str, folder: Path, num_classes: int | None, kind: str) ->
         if why:
             split.findings.append(Finding("unlisted", name, medium.path, why))
         else:
-            split.items.append(Item(os.path.abspath(folder / medium.path), medium.path, medium.kind, labels))
+            path = os.path.abspath(folder / medium.path)
+            split.items.append(Item(path, medium.path, medium.kind, labels))
     return split
 
 

@@ -212,6 +212,20 @@ def test_check__finds_a_leak_of_sources(tree, check):
     assert check(tree, "--quick", "--ignore", "group-leak")[:2] == (0, {})
 
 
+def test_check__finds_the_classes_below_a_folder_of_downloads(clean, tree, check, tmp_path):
+    root = tmp_path / "ucf101"
+    shutil.copytree(clean / "train", root / "UCF-101")
+    (root / "lists").mkdir()
+    (root / "lists/trainlist01.txt").touch()
+    status, found, shown = check(root, "--quick")
+    assert (status, found) == (0, {})
+    assert "UCF-101  12     12 video  2        6 to 6" in shown
+    shutil.copytree(clean / "train/Golf", tree / "extra")
+    assert [row[1] for row in check(tree, "--quick", "--ignore", "duplicate")[1]["unlisted"]] == [
+        f"extra/train_{clip}.mp4" for clip in range(6)
+    ]
+
+
 def test_check__counts_classes(tree, check):
     shutil.rmtree(tree / "val/Golf")
     status, found, shown = check(tree, "--quick")
