@@ -12,8 +12,8 @@ from eztorch.datasets.random_dataset import RandomDataset
 from eztorch.datasets.subsets import Subset, SubsetRule
 
 __all__ = [
-    "Concat",
     "Annotation",
+    "Concat",
     "DictCIFAR10",
     "DictCIFAR100",
     "DictDataset",
