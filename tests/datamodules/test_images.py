@@ -249,6 +249,25 @@ def test_resident__images_that_do_not_fit_end_the_run_before_training(cifar_tree
         datamodule.setup("fit")
 
 
+def test_resident__subsets_and_folds_of_a_split_are_those_of_the_loader(cifar_tree):
+    classes = {"class_list": ["class3", "class7", "class8"]}
+    train = {
+        "global_batch_size": 2,
+        "num_folds": 2,
+        "dataset": [{**classes, "repeat": 2}, {**classes, "sample_ratio": 0.5}],
+    }
+    pair = []
+    for resident in (True, False):
+        split = {"global_batch_size": 4, "dataset": classes}
+        datamodule = CIFAR10DataModule(cifar_tree, train=train, val=split, resident=resident)
+        datamodule.setup("fit")
+        assert (datamodule.num_classes, datamodule.train_num_samples, datamodule.val_num_samples) == (3, 15, 6)
+        pair.append([*datamodule.train_dataloader(), *datamodule.val_dataloader()])
+    assert len(pair[0]) == 2 * 8 + 2
+    for one, other in zip(*pair, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("input", "label", "idx"))
+
+
 lightning_run = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
