@@ -73,6 +73,17 @@ def test_color_jitter__tries_all_orders_and_nothing_else():
     assert (distances < 2e-6).any(dim=0).all()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_color_jitter__compiled_is_what_it_is_without(clips):
+    given = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.4, "hue": 0.2, "p": 0.8}
+    for batch in (clips, clips[:, :, 0]):
+        torch.manual_seed(1)
+        expected = ColorJitter(**given)(batch)
+        torch.manual_seed(1)
+        torch.testing.assert_close(ColorJitter(**given, compile=True)(batch), expected, rtol=0, atol=2e-6)
+
+
 def test_color_jitter__changes_the_share_of_samples_that_is_asked_for():
     batch = torch.rand(10, 3, 4, 4)
     changed = (ColorJitter(brightness=0.5, p=0.3)(batch) != batch).flatten(1).any(dim=1)
