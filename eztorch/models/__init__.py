@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eztorch.models.mae import MAEModel
+    from eztorch.models.mosi import MoSIModel
     from eztorch.models.supervised import SupervisedModel
 
-__all__ = ["MAEModel", "SupervisedModel"]
+__all__ = ["MAEModel", "MoSIModel", "SupervisedModel"]
 
-_MODULES = {"MAEModel": "mae", "SupervisedModel": "supervised"}
+_MODULES = {"MAEModel": "mae", "MoSIModel": "mosi", "SupervisedModel": "supervised"}
 
 
 def __getattr__(name: str) -> Any:

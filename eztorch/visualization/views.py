@@ -21,7 +21,8 @@ def contact_sheet(views: Tensor | Sequence[Tensor], **options: Any) -> npt.NDArr
     """Lay views out as one picture: a row a sample, a block a view, the frames of a clip side by side.
 
     Args:
-        views: Inputs of the model, one tensor a view, shape (B, C, T, H, W) for clips and (B, C, H, W) for images.
+        views: Inputs of the model, one tensor a view, shape (B, C, T, H, W) for clips and (B, C, H, W) for images; or
+            one tensor of V clips of each sample, shape (B, V, C, T, H, W).
         **options: See `view_block`.
 
     Returns:
@@ -124,7 +125,9 @@ def _assemble(blocks: Sequence[Tensor]) -> npt.NDArray[np.uint8]:
 
 
 def _as_list(views: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [views] if isinstance(views, Tensor) else list(views)
+    if not isinstance(views, Tensor):
+        return list(views)
+    return [views] if views.ndim < 6 else list(views.unbind(1))
 
 
 def _describe(view: Tensor) -> str:

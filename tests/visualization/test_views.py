@@ -26,6 +26,11 @@ def test_contact_sheet__rows_are_samples_blocks_are_views_and_frames_stand_side_
     assert (sheet[:, 20:40, 3] == 0).all()
 
 
+def test_contact_sheet__several_clips_of_each_sample_are_views_of_it():
+    clips = torch.rand(2, 3, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))  # sample, clip
+    np.testing.assert_array_equal(contact_sheet(clips), contact_sheet(list(clips.unbind(1))))
+
+
 def test_view_block__undoes_a_normalisation():
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
     image = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -1,7 +1,7 @@
 """Clips of camera motions that are made of stills, with the motions as classes: MoSI (arXiv 2104.00240).
 
 B stills, N motions, C channels, T frames. A speed is a number from -K to K on each axis: K crosses the whole still from
-the first frame to the last, K / 2 half of it, and so on. Where it is positive, the crop moves to the right or downwards.
+the first frame to the last, K / 2 half of it, and so on. Where it is positive, the crop moves to the right or down.
 """
 
 from __future__ import annotations
