@@ -77,10 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
         kept = "nothing tells the sources, so every video is a group of its own" if how == "none" else f"by {how}"
         console.print(f"Groups: {kept}. Paths start from {source.prefix}.", markup=False)
     for name, rows in splits.items():
-        path = write_annotation(files[name], [videos[row] for row in rows])
+        files[name] = path = write_annotation(files[name], [videos[row] for row in rows])
         note = " (json, since a path cannot stand in a csv file)" if path.suffix == ".json" != suffix else ""
         console.print(f"{path}{note}", markup=False)
     _write_classes(arguments.output, source.classes, arguments.official)
+    use = [
+        f"datamodule.{name}.dataset.datadir={path}" for name, path in files.items() if name in ("train", "val", "test")
+    ]
+    if use:
+        console.print(f"For a run: {' '.join(use)} datamodule.video_path_prefix={source.prefix}", markup=False)
     return 0
 
 
