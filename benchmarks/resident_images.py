@@ -18,7 +18,7 @@ time.
 from __future__ import annotations
 
 import argparse
-import os
+import resource
 import statistics
 import tempfile
 import time
@@ -116,7 +116,8 @@ class Way:
 
 def cpu_time() -> float:
     """CPU time of this process and of its workers that have ended."""
-    return sum(os.times()[:4])
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
 def write_images(folder: Path, number: int) -> Path:
@@ -171,7 +172,7 @@ def main() -> None:
     samples = len(measured["plain"].loader) * arguments.batch_size
     for name, way in measured.items():
         seconds, cpu = statistics.median(way.seconds), statistics.median(way.cpu)
-        print(f"{name:18}  {seconds:6.2f} s, {samples / seconds:8.0f} images/s, CPU time {cpu:6.2f} s")
+        print(f"{name:18}  {seconds:7.3f} s, {samples / seconds:8.0f} images/s, CPU time {cpu:7.3f} s")
     for rival, goal in (("loader", ""), ("plain", " (goal: CPU time at least 4)")):
         print(f"ratio {rival} / resident: {ratio(measured, rival)}{goal}")
     print(f"ratio without views, loader / resident: {ratio(measured, 'loader, no views', 'resident, no views')}")

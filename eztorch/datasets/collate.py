@@ -73,7 +73,8 @@ def _stack(key: str, samples: Sequence[Mapping[str, Any]]) -> Any:
             f"The samples of a batch do not stack, {key!r} has different shapes: {listed}. Different numbers of "
             "frames: use decoder_args.frame_filter or eztorch.transforms.video.UniformTemporalSubsample. Different "
             "heights or widths: crop in the transform, with eztorch.transforms.video.RandomResizedCrop or "
-            "UniformCropVideo. Different numbers of views: use one number of clips for all videos."
+            "UniformCropVideo (images: eztorch.transforms.RandomResizedCrop). Different numbers of views: use one "
+            "number of clips for all videos."
         ) from error
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from eztorch.datasets.decoders.errors import brief
 from eztorch.datasets.decoders.pictures import decode_picture
 from eztorch.datasets.reading import ReadError
 from eztorch.utils.errors import DataError
@@ -132,7 +133,7 @@ class ImagePairs:
         try:
             return to_tensor(self.dataset[index][0])
         except (OSError, RuntimeError, SyntaxError, ValueError) as error:
-            raise ReadError(self.name(index), type(self.dataset).__name__, _brief(error)) from error
+            raise ReadError(self.name(index), type(self.dataset).__name__, brief(error)) from error
 
     def name(self, index: int) -> str:
         """Return what messages call an image."""
@@ -163,7 +164,7 @@ def read_image(path: str) -> Tensor:
     except UnidentifiedImageError as error:
         raise ReadError(path, "image", "it is no picture, or its beginning is damaged") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ReadError(path, "image", _brief(error)) from error
+        raise ReadError(path, "image", brief(error)) from error
 
 
 def to_tensor(image: Any) -> Tensor:
@@ -184,8 +185,3 @@ def to_tensor(image: Any) -> Tensor:
         found = f"a {image.dtype} tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image)
         raise DataError(f"An image is {found}; expected uint8 with channels, height and width.")
     return image.expand(3, -1, -1).contiguous() if image.shape[0] == 1 else image
-
-
-def _brief(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0]
