@@ -26,6 +26,8 @@ from eztorch.datasets.video_index import VideoFacts
 _SIDE, _SIGNATURE_SIDE, SIGNATURE_FRAMES = 32, 16, 4
 # Frames over the whole video that are decoded beside those of the signature.
 _SAMPLES = 5
+# So long may nine pictures take; what takes longer is no use in training.
+_PATIENCE_S = 60
 # Grey levels of 255: nothing in a black picture is brighter; the cells of a blank one differ by no more; no cell of a
 # frozen video changes by more. Noise of coding is below, the smallest moving object above.
 _BLACK, _BLANK, _FROZEN = 32, 8, 5
@@ -121,7 +123,7 @@ def _thumbnails(path: str, facts: VideoFacts, marks: list[int], every_frame: boo
     elif every_frame:
         yield from _decode_all(path, last + 1)
     else:
-        with PyAVDecoder(transform=_thumbnail).open(path) as reader:
+        with PyAVDecoder(transform=_thumbnail, decode_timeout_s=_PATIENCE_S).open(path) as reader:
             (clip,) = reader.get_frames([np.array(chosen, dtype=np.int64)])
         yield from zip(chosen, clip.video[0].numpy(), strict=True)
 

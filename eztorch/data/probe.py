@@ -115,13 +115,13 @@ def _refuse_cut_off(file: PacketFile, table: PacketTable, path: str) -> None:
         raise FaultError("cut-off", f"the file ends at byte {size}, its pictures would go on to byte {listed}")
     if table.readable is not None:
         raise FaultError("cut-off", f"the file ends before the last of the {file.stream.frames} frames in its header")
-    promised, there = _promised_seconds(file), float((table.end - table.start) * file.time_base)
+    promised, there = _promised_seconds(file), float(table.end * file.time_base)
     if promised is not None and promised - there > max(_SHORTER_SECONDS, _SHORTER_SHARE * promised):
         raise FaultError("cut-off", f"the file ends after {there:.1f} s of the {promised:.1f} s in its header")
 
 
 def _promised_seconds(file: PacketFile) -> float | None:
-    """Return how long the header says that the pictures last; None where it only says it of all streams together."""
+    """Return when the pictures end, as the header says; None where it only says it of all streams together."""
     written = file.stream.metadata.get("DURATION")  # Matroska: 00:00:05.000000000
     if written is not None:
         hours, minutes, seconds = map(float, written.split(":"))

@@ -5,6 +5,7 @@ import os
 import struct
 from fractions import Fraction
 
+import av
 import pytest
 
 from eztorch.cli import main
@@ -125,14 +126,26 @@ def test_index__knows_videos_whose_end_is_missing(tmp_path, draw, encode, name, 
 
 def with_header_first(source, target) -> None:
     """Copy a video; of an MP4 file, move the header before the pictures."""
-    import av
-
     with av.open(str(source)) as old, av.open(str(target), "w", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
+
+
+def test_index__does_not_miss_the_time_before_a_late_start(tmp_path, draw, encode):
+    """The header of a Matroska file says when the video ends, not how long it is."""
+    path = tmp_path / "late.mkv"
+    source = encode(tmp_path / "a.mp4", draw(0))
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts = (stamp + round(3 / packet.time_base) for stamp in (packet.pts, packet.dts))
+                packet.stream = stream
+                new.mux(packet)
+    assert (index(tmp_path)["late.mkv"].status, index(tmp_path)["late.mkv"].num_frames) == ("ok", 24)
 
 
 def test_index__knows_a_video_that_is_turned(tmp_path, draw, encode):
