@@ -82,6 +82,14 @@ def test_cifar__that_is_missing_is_an_error_that_says_what_is_expected(tmp_path)
         read_cifar(tmp_path, 100, train=True)
 
 
+def test_cifar__files_of_old_numpy_are_read(tmp_path):
+    images, _ = layouts.write_cifar10_python(tmp_path)
+    for file in (tmp_path / "cifar-10-batches-py").iterdir():
+        file.write_bytes(file.read_bytes().replace(b"numpy._core.", b"numpy.core."))
+    assert b"cnumpy.core.multiarray" in (tmp_path / "cifar-10-batches-py/data_batch_1").read_bytes()
+    assert np.array_equal(read_all(read_cifar(tmp_path, 10, train=True)), images)
+
+
 class Harmful:
     def __reduce__(self):
         return print, ("this would have run",)
