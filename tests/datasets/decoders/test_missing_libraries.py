@@ -29,7 +29,10 @@ def test_torchcodec__passes_the_shared_tests_on_the_libraries_of_pyav(tmp_path):
     if not any(tmp_path.iterdir()):
         pytest.skip("this build of PyAV carries no FFmpeg libraries, and the system has none")
     here = Path(__file__).parent
-    files = [here / name for name in ("test_contract.py", "test_encoded.py", "test_damaged.py", "test_registry.py")]
+    files = [
+        here / name
+        for name in ("test_contract.py", "test_encoded.py", "test_damaged.py", "test_registry.py", "test_agreement.py")
+    ]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-k", "torchcodec", *map(str, files)],
         env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
