@@ -92,6 +92,25 @@ _COMMANDS: tuple[Command, ...] = (
             "srun -N1 -n8 eztorch data prepare /data/kinetics /data/kinetics256 --to intra --workers 4",
         ),
     ),
+    Command(
+        "show",
+        "Draw a contact sheet or GIF of what an experiment reads: views, labels, clip times.",
+        (
+            "eztorch data show -cn pretrain_r3d18_SCE_kinetics200 dir.data=/data/kinetics200 -o views.png",
+            "eztorch data show -cn pretrain_r3d18_SCE_kinetics200 dir.data=/data/kinetics200 --device-transform",
+            "eztorch data show -cn supervised_r3d18_kinetics200 dir.data=/data/kinetics200 --split val -o val.gif",
+            "eztorch data show /data/kinetics200/train --samples 20",
+        ),
+    ),
+    Command(
+        "bench",
+        "Measure how fast data can be read with each decoder, and what would make it faster.",
+        (
+            "eztorch data bench /data/kinetics/val",
+            "eztorch data bench /data/kinetics/val --frames 32 --clips 2 --feed 500 --json bench.json",
+            "eztorch data bench -cn pretrain_r3d18_SCE_kinetics200 dir.data=/data/kinetics200 --split train",
+        ),
+    ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _COMMANDS}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.arguments import Arguments
 from eztorch.engine.compose import Composer, refuse_unused, replace_gpus
 from eztorch.engine.experiments import find_recipe
+from eztorch.engine.noise import quieten
 from eztorch.utils.config import build
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def load_config(name: str, folder: str | None, overrides: Sequence[str]) -> dict
     Raises:
         ConfigError: There is no such experiment, or it cannot be composed.
     """
+    quieten()
     recipe = find_recipe(Arguments(config_name=name, config_path=folder), "data")
     composer = Composer(recipe, "data")
     config = composer.compose(replace_gpus(list(overrides))[0])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
+from eztorch.data.arguments import above_zero, whole_number
 from eztorch.data.pool import add_workers_argument
 from eztorch.data.presets import FORMS, SPEEDS, Recipe
 from eztorch.data.shards import add_shard_argument, find_shard
@@ -40,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shorter side, 0 keeps the size (default: %(default)s)",
     )
     parser.add_argument(
-        "--fps", type=_fps, metavar="RATE", help="constant frames a second, 30 or 30000/1001 (default: as it is)"
+        "--fps", type=above_zero, metavar="RATE", help="constant frames a second, 30 or 30000/1001 (default: as it is)"
     )
     parser.add_argument(
         "--crf",
-        type=_within(0, 51),
+        type=whole_number(0, 51),
         default=23,
         metavar="Q",
         help="quality of videos, 0 the best, 51 the worst (default: %(default)s)",
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quality",
-        type=_within(1, 100),
+        type=whole_number(1, 100),
         default=90,
         metavar="Q",
         help="quality of JPEG pictures (default: %(default)s)",
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--measure",
-        type=_within(1, 1000),
+        type=whole_number(1, 1000),
         nargs="?",
         const=8,
         metavar="N",
@@ -107,22 +106,3 @@ def _side(text: str) -> int:
     if not text.isdecimal() or 0 < int(text) < 16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 16, or 0 to keep the size")
     return int(text)
-
-
-def _fps(text: str) -> Fraction:
-    try:
-        fps = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        fps = Fraction(0)
-    if not 0 < fps <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate such as 30 or 30000/1001")
-    return fps
-
-
-def _within(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return number

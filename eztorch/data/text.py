@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def amount(number: int, unit: str, units: str | None = None) -> str:
     """Write a number of things.
@@ -28,3 +30,18 @@ def size(number: float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Lay cells out in columns, the first to the left and the others to the right, indented by two.
+
+    >>> print(table([("decoder", "clips/s"), ("pyav", "23.1")]))
+      decoder  clips/s
+      pyav        23.1
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (
+        [f"{cell:{'<' if i == 0 else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    )
+    return "\n".join("  " + "  ".join(line).rstrip() for line in cells)

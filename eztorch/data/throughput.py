@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from eztorch.data.progress import progress
 from eztorch.datasets.decoders import Decoder, VideoDecodeError, build_decoder
 from eztorch.utils.errors import DataError
 
@@ -77,12 +78,14 @@ def take_turns(reads: Mapping[str, Read], number: int, *, budget_s: float, round
     threads, end = torch.get_num_threads(), time.monotonic() + budget_s
     torch.set_num_threads(1)
     try:
-        for turn in range(rounds + 1):
-            for file in range(number):
-                for name, read in reads.items():
-                    _time(speeds[name], read, file, turn)
-            if turn > 0 and time.monotonic() > end:
-                break
+        with progress("Reading", (rounds + 1) * number) as bar:
+            for turn in range(rounds + 1):
+                for file in range(number):
+                    for name, read in reads.items():
+                        _time(speeds[name], read, file, turn)
+                    bar.advance()
+                if turn > 0 and time.monotonic() > end:
+                    break
     finally:
         torch.set_num_threads(threads)
     return speeds

@@ -234,7 +234,7 @@ def test_prepare__measures_the_gain(tree, tmp_path, capsys, to):
         (["{in}", "{in}/b/three.mkv"], "must not be in"),
         (["{in}", "{out}", "--kind", "image"], "there is no image in this folder"),
         (["{in}", "{out}", "--crf", "52"], "--crf: '52' is not a whole number from 0 to 51"),
-        (["{in}", "{out}", "--fps", "0"], "--fps: '0' is not a frame rate"),
+        (["{in}", "{out}", "--fps", "0"], "--fps: '0' is not a number above 0"),
         (["{in}", "{out}", "--short-side", "7"], "--short-side: '7' is not a number of pixels from 16"),
         (["{in}", "{out}", "--workers", "-1"], "--workers"),
         (["{in}", "{out}", "--to", "short-gap"], "short-gop"),
