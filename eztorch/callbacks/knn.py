@@ -18,8 +18,11 @@ class KNNEvaluator(Callback):
     """Measures the accuracy of a weighted kNN classifier on frozen features (arXiv 1805.01978).
 
     Features come from the module's own validation step, so with its validation transform, its precision and every clip
-    of a video averaged. Each sample counts once at any number of processes; samples without a label are left out.
-    Written are `knn/acc_1` (0 to 1), and once `knn/acc_1_untrained`, that of the weights before the first step.
+    of a video averaged. Each sample counts once at any number of processes. Samples without a label are left out, and
+    those that cannot be read too, unless their split has `on_error: count_as_wrong`.
+
+    Written are `knn/acc_1` (0 to 1) with `knn/n_evaluated` and `knn/n_expected`, and once `knn/acc_1_untrained`, that
+    of the weights before the first step.
 
     Args:
         k: Number of neighbours.
@@ -91,15 +94,16 @@ class KNNEvaluator(Callback):
         if world_size() > 1 and not itself:
             dist.all_reduce(counts)
         correct, evaluated = counts.tolist()
+        answers = evaluated + query.num_wrong
         if not evaluated:
             raise ConfigError(f"KNNEvaluator: no sample of the {self._query_split} split has a label.")
         say(
             trainer,
-            f"kNN (k={min(self._k, len(bank.features))}) at step {trainer.global_step}: {correct / evaluated:.1%}, "
+            f"kNN (k={min(self._k, len(bank.features))}) at step {trainer.global_step}: {correct / answers:.1%}, "
             f"{evaluated} of {expected} {self._query_split} samples evaluated.",
         )
         publish(trainer, {"knn/n_evaluated": evaluated, "knn/n_expected": expected})
-        return float(correct / evaluated)
+        return float(correct / answers)
 
     def _extract(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[LabelledFeatures, int]:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
@@ -114,4 +118,8 @@ class KNNEvaluator(Callback):
             move=lambda batch: trainer.strategy.batch_to_device(precision.convert_input(batch)),
             context=precision.val_step_context,
         )
+        if features.labels.ndim == 2:
+            raise ConfigError(
+                "KNNEvaluator: neighbours vote for one class, and these samples have several labels each."
+            )
         return features, len(loader.dataset)

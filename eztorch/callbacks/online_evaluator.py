@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eztorch.callbacks.publishing import publish
+from eztorch.models.evaluation_metric import everywhere, failures_that_count
 from eztorch.models.steps import build_optimizer
 from eztorch.utils.config import build
 from eztorch.utils.distributed import world_size
@@ -26,7 +27,9 @@ class OnlineEvaluator(Callback):
     nothing. With several processes its gradient is that of the whole batch, by one `all_reduce` of a flat tensor, so
     that its state is that of one process and loads at any number of them.
 
-    Written at the end of each epoch: `online/{train,val}_{loss,acc_1}`, and `acc_5` with more than five classes.
+    Written at the end of each epoch: `online/{train,val}_{loss,acc_1}`, and `acc_5` with more than five classes; after
+    a validation also `online/n_evaluated` and `online/n_expected`, how many videos or images were classified and how
+    many there are. Failures of a split with `on_error: count_as_wrong` count in its accuracies.
 
     Args:
         optimizer: Spec of, or a callable `(model, num_steps_per_epoch) -> (optimizer, lr scheduler mapping or None)`.
@@ -45,6 +48,7 @@ class OnlineEvaluator(Callback):
         self._labelled: Tensor | float = 0.0  # samples since the classifier's last step
         self._last_step = 0
         self._train, self._val = _Averages(), _Averages()
+        self._val_idx: list[Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the classifier to the device of the model and build its optimizer."""
@@ -94,7 +98,7 @@ class OnlineEvaluator(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the averages; running statistics that the ranks gathered on their own become those of rank 0."""
-        self._val = _Averages()
+        self._val, self._val_idx = _Averages(), []
         self.classifier.to(pl_module.device).eval()
         if world_size() > 1:
             for buffer in self.classifier.buffers():
@@ -110,14 +114,26 @@ class OnlineEvaluator(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Classify the features of a batch; one without a readable sample has none."""
-        if outputs is not None and self._has_learned(trainer):
+        if not self._has_learned(trainer):
+            return
+        self._val.add_wrong(len(failures_that_count(batch)))
+        if outputs is not None:
             with torch.no_grad():
-                self._val.add(*self._classify(outputs, batch))
+                logits, labels = self._classify(outputs, batch)
+                self._val.add(logits, labels)
+                self._val_idx.append(torch.where(labels >= 0, batch["idx"], -1))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the averages."""
         if self._has_learned(trainer):
             publish(trainer, self._val.compute("online/val", pl_module.device))
+            idx = everywhere(
+                torch.cat([torch.full((1,), -1, device=pl_module.device), *self._val_idx]), pl_module.device
+            )
+            loaders = trainer.val_dataloaders
+            loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
+            expected = sum(len(loader.dataset) for loader in loaders)
+            publish(trainer, {"online/n_evaluated": len(idx[idx >= 0].unique()), "online/n_expected": expected})
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: classifier, optimizer and scheduler."""
@@ -142,6 +158,8 @@ class OnlineEvaluator(Callback):
         if features is None or len(features) != len(labels):
             found = "no such features" if features is None else f"{len(features)} rows for {len(labels)} labels"
             raise ConfigError(f"OnlineEvaluator: input_name={self._input_name!r}: the step returns {found}.")
+        if labels.ndim == 2:
+            raise ConfigError("OnlineEvaluator learns one class a sample, and these samples have several labels each.")
         with torch.autocast(features.device.type, enabled=False):
             return self.classifier(features.detach().float()), labels
 
@@ -171,6 +189,11 @@ class _Averages:
 
     def __init__(self) -> None:
         self._sums: Tensor | None = None
+        self._wrong = 0
+
+    def add_wrong(self, count: int) -> None:
+        """Count failures as wrong answers, which have no loss."""
+        self._wrong += count
 
     @property
     def is_empty(self) -> bool:
@@ -199,10 +222,11 @@ class _Averages:
             device: Of the process group.
         """
         sums = torch.zeros(5, device=device) if self._sums is None else self._sums
+        sums = torch.cat([sums, sums.new_tensor([self._wrong])])
         if world_size() > 1:
             dist.all_reduce(sums)
-        loss, correct_1, correct_5, count, count_5 = sums.tolist()
+        loss, correct_1, correct_5, count, count_5, wrong = sums.tolist()
         if not count:
             return {}
-        averages = {f"{prefix}_loss": loss / count, f"{prefix}_acc_1": correct_1 / count}
-        return {**averages, f"{prefix}_acc_5": correct_5 / count} if count_5 else averages
+        averages = {f"{prefix}_loss": loss / count, f"{prefix}_acc_1": correct_1 / (count + wrong)}
+        return {**averages, f"{prefix}_acc_5": correct_5 / (count + wrong)} if count_5 else averages

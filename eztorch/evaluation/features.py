@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
+from eztorch.models.evaluation_metric import failures_that_count
 from eztorch.utils.distributed import all_gather_uneven
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.randomness import addressed_randomness, run_seed
@@ -20,13 +21,16 @@ class LabelledFeatures(NamedTuple):
 
     Attributes:
         features: Float32, shape (N, C).
-        labels: Classes, -1 where there is none, shape (N,).
+        labels: Classes, -1 where there is none, shape (N,); of samples with several labels the weights of the
+            classes, shape (N, K).
         idx: Index of the sample in its data set, shape (N,).
+        num_wrong: How many further samples could not be read and count as wrong answers.
     """
 
     features: Tensor
     labels: Tensor
     idx: Tensor
+    num_wrong: int = 0
 
 
 def extract_features(
@@ -61,14 +65,17 @@ def extract_features(
     step = step or module.validation_step  # type: ignore[assignment]  # a LightningModule has it
     move = move or (lambda batch: move_data_to_device(batch, device))
     rows: list[LabelledFeatures] = []
+    num_wrong = 0
     with torch.no_grad(), _evaluating(module), _own_randomness(device):
         for index, batch in enumerate(loader):
             batch = move(batch)
+            num_wrong += len(failures_that_count(batch))
             with context():
                 outputs = step(batch, index)  # type: ignore[misc]
             if outputs is not None:
                 rows.append(_rows(outputs, batch, input_name))
-        return _average_clips(_gather(rows, device))
+        together = _average_clips(_gather(rows, device))
+        return together._replace(num_wrong=int(all_gather_uneven(torch.tensor([num_wrong], device=device)).sum()))
 
 
 def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
@@ -80,21 +87,26 @@ def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFe
 
 def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
     """Concatenate the rows of all ranks; a rank may have none."""
-    width = torch.tensor([rows[0].features.shape[1] if rows else 0], device=device)
-    width = all_gather_uneven(width).max()
-    if not int(width):
+    local = [[row.features for row in rows], [row.labels for row in rows], [row.idx.long() for row in rows]]
+    # A rank without rows learns from the others how long theirs are; 0 for one number a row.
+    shapes = [[part[0].shape[1] if part and part[0].ndim == 2 else 0 for part in local]]
+    widths = all_gather_uneven(torch.tensor(shapes, device=device)).amax(dim=0).tolist()
+    if not widths[0]:
         raise ConfigError("There is no sample to take features of.")
-    features = [row.features for row in rows] or [torch.zeros(0, int(width), device=device)]
-    labels = [row.labels.long() for row in rows] or [torch.zeros(0, dtype=torch.long, device=device)]
-    indices = [row.idx.long() for row in rows] or [torch.zeros(0, dtype=torch.long, device=device)]
-    return LabelledFeatures(*(all_gather_uneven(torch.cat(parts)) for parts in (features, labels, indices)))
+    parts = []
+    for tensors, width, is_index in zip(local, widths, (False, False, True), strict=True):
+        dtype = torch.long if is_index or not width else torch.float32
+        none = torch.zeros((0, width) if width else 0, dtype=dtype, device=device)
+        parts.append(all_gather_uneven(torch.cat(tensors).to(dtype) if tensors else none))
+    features, labels, idx = parts
+    return LabelledFeatures(features, labels, idx)
 
 
 def _average_clips(rows: LabelledFeatures) -> LabelledFeatures:
     """Average the rows of the same `idx`."""
     idx, group, counts = rows.idx.unique(return_inverse=True, return_counts=True)
     sums = rows.features.new_zeros(len(idx), rows.features.shape[1]).index_add_(0, group, rows.features)
-    labels = rows.labels.new_empty(len(idx)).scatter_(0, group, rows.labels)
+    labels = rows.labels.new_empty(len(idx), *rows.labels.shape[1:]).index_copy_(0, group, rows.labels)
     return LabelledFeatures(sums / counts[:, None], labels, idx)
 
 

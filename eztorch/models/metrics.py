@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
-from eztorch.utils.distributed import all_gather_uneven, world_size
-from eztorch.utils.errors import ConfigError, DataError
+from eztorch.models.evaluation_metric import EvaluationMetric, check_views, everywhere
+from eztorch.models.multi_label import MultiLabelScores
+from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
 # Samples that wait on the device before they are added up on the host: what bounds the memory, and how often the host
@@ -55,7 +55,9 @@ def accuracies(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {name: hit.sum() / count for name, hit in hits(scores, labels).items()}
 
 
-def evaluation_metric(time_augmentation: Mapping[str, Any] | None, key: str) -> SampleMean | ViewAverage:
+def evaluation_metric(
+    time_augmentation: Mapping[str, Any] | None, key: str, *, multi_label: bool = False
+) -> SampleMean | ViewAverage | MultiLabelScores:
     """Make the metric of a time augmentation.
 
     Args:
@@ -63,33 +65,34 @@ def evaluation_metric(time_augmentation: Mapping[str, Any] | None, key: str) -> 
             probabilities of the views of each video, `{name: same_max}` takes their maximum; `num_aug`, optional, says
             how many views a video has at most.
         key: Configuration key it came from, for the messages.
+        multi_label: Whether a sample has a weight for every class instead of one class.
 
     Raises:
         ConfigError: The name or a key is not known.
     """
     if time_augmentation is None:
-        return SampleMean()
+        return MultiLabelScores() if multi_label else SampleMean()
     unknown = set(time_augmentation) - {"name", "num_aug"}
     if unknown or "name" not in time_augmentation:
         raise ConfigError(f"{key}={dict(time_augmentation)} must have a name, may have num_aug, and nothing else.")
+    kind = MultiLabelScores if multi_label else ViewAverage
     reduction = choose(_REDUCTIONS, time_augmentation["name"], f"{key}.name")
-    return ViewAverage(reduction=reduction, max_views=time_augmentation.get("num_aug"))
+    return kind(reduction=reduction, max_views=time_augmentation.get("num_aug"))
 
 
-class SampleMean(Metric):
+class SampleMean(EvaluationMetric):
     """Loss and accuracies of samples, each by itself.
 
     `compute` returns `loss` (mean cross-entropy), `acc_1` and `acc_5` (see `hits`) over all samples with a label, and
     `n_evaluated`, the number of different `idx` among them. Without any, it returns `n_evaluated` alone. The values are
-    those of all processes, the same on each.
+    those of all processes, the same on each. A failure that counts as a wrong answer is one sample.
     """
 
-    full_state_update = False
     idx: list[Tensor]
     rows: list[Tensor]
 
     def __init__(self) -> None:
-        super().__init__(sync_on_compute=False)  # processes may have different numbers of samples, or none
+        super().__init__()
         self.add_state("idx", [], dist_reduce_fx=None)
         self.add_state("rows", [], dist_reduce_fx=None)
 
@@ -107,12 +110,12 @@ class SampleMean(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return loss, accuracies and the number of samples."""
-        idx = _everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
-        rows = _everywhere(torch.cat(self.rows) if self.rows else torch.empty(0, 0), self.device)
-        return _means(idx, rows[idx >= 0].double())
+        idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
+        rows = everywhere(torch.cat(self.rows) if self.rows else torch.empty(0, 0), self.device)
+        return _means(idx, rows[idx >= 0].double(), self.wrong_of_all_processes())
 
 
-class ViewAverage(Metric):
+class ViewAverage(EvaluationMetric):
     """Loss and accuracies of videos, whose views are first brought together.
 
     The probabilities of the views of a video, softmax(logits), are averaged (or their maximum is taken and scaled to a
@@ -126,7 +129,6 @@ class ViewAverage(Metric):
         max_views: How many views a video has at most; None leaves it open.
     """
 
-    full_state_update = False
     pending_idx: list[Tensor]
     pending_labels: list[Tensor]
     pending_logits: list[Tensor]
@@ -136,7 +138,7 @@ class ViewAverage(Metric):
     totals: Tensor
 
     def __init__(self, *, reduction: str = "mean", max_views: int | None = None) -> None:
-        super().__init__(sync_on_compute=False)
+        super().__init__()
         self.reduction = choose({"mean": "mean", "max": "max"}, reduction, "reduction")
         self.max_views = max_views
         for name in ("pending_idx", "pending_labels", "pending_logits"):
@@ -167,22 +169,17 @@ class ViewAverage(Metric):
         """
         self._add_up_pending()
         videos, labels, counts, totals = self._add_up(
-            *(_everywhere(part, self.device) for part in (self.videos, self.labels, self.counts, self.totals))
+            *(everywhere(part, self.device) for part in (self.videos, self.labels, self.counts, self.totals))
         )
-        if self.max_views is not None and bool((counts > self.max_views).any()):
-            most = int(counts.argmax())
-            raise DataError(
-                f"Video {int(videos[most])} has {int(counts[most])} views, and the time augmentation says "
-                f"num_aug={self.max_views}."
-            )
-        labelled = labels >= 0
+        check_views(videos, counts, self.max_views)
+        labelled, wrong = labels >= 0, self.wrong_of_all_processes()
         videos, labels, totals = videos[labelled], labels[labelled], totals[labelled]
         if not len(videos):
-            return _means(videos, totals)
+            return _means(videos, totals, wrong)
         probabilities = totals / totals.sum(dim=1, keepdim=True)
         likelihood = probabilities.gather(1, labels[:, None])[:, 0]
         loss = -likelihood.clamp_min(torch.finfo(torch.float64).tiny).log()
-        return _means(videos, torch.stack([loss, *hits(probabilities, labels).values()], dim=1))
+        return _means(videos, torch.stack([loss, *hits(probabilities, labels).values()], dim=1), wrong)
 
     def _add_up_pending(self) -> None:
         waiting = (self.pending_idx, self.pending_labels, self.pending_logits)
@@ -226,18 +223,19 @@ class ViewAverage(Metric):
         )
 
 
-def _everywhere(rows: Tensor, device: torch.device) -> Tensor:
-    """Return the rows of all processes on the host; a process without rows need not know how long they are."""
-    if world_size() == 1:
-        return rows.cpu()
-    if rows.ndim == 2:
-        width = int(all_gather_uneven(torch.tensor([rows.shape[1]], device=device)).max())
-        rows = rows if len(rows) else rows.new_empty(0, width)
-    return all_gather_uneven(rows.to(device)).cpu()
+def _means(idx: Tensor, rows: Tensor, wrong: Tensor) -> dict[str, Tensor]:
+    """Return the means of loss and hits, and how many different videos or images there are.
 
-
-def _means(idx: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """Return the means of loss and hits, shape (N, 2 or 3), and how many different videos or images there are."""
+    Args:
+        idx: Of every row, -1 for one that does not count, shape (N,).
+        rows: Loss and hits of those that do, shape (M, 2 or 3).
+        wrong: Wrong answers without a row, which have no loss, shape (W,).
+    """
     names = ("loss", "acc_1", "acc_5")[: rows.shape[1]] if len(rows) else ()
-    means = {name: column.mean().float() for name, column in zip(names, rows.unbind(dim=1), strict=False)}
+    totals = dict(zip(names, rows.sum(dim=0), strict=False))
+    if not totals and len(wrong):
+        totals = {"acc_1": torch.tensor(0.0, dtype=torch.float64)}
+    means = {
+        name: (total / (len(rows) + (0 if name == "loss" else len(wrong)))).float() for name, total in totals.items()
+    }
     return {**means, "n_evaluated": torch.tensor(float(len(idx[idx >= 0].unique())))}

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from eztorch.models.metrics import accuracies, evaluation_metric
+from eztorch.models.criteria import WrongLabelError, make_criterion
+from eztorch.models.evaluation_metric import failures_that_count
 from eztorch.models.steps import apply_transform, build_transform, configure_optimizer, is_empty, seed_step
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 
 
 class SupervisedModel(LightningModule):
-    """A classifier trained with cross-entropy.
+    """A classifier of samples with one class each, or with several.
 
     Training gives the scalars `train/{loss,acc_1,acc_5}` of every step; evaluation logs `{val,test}/{loss,acc_1,acc_5}`
     over all processes, with `n_evaluated` and, with a datamodule, `n_expected`, the numbers of videos or images that
     were measured and that there are. `acc_5` needs more than 5 classes. Samples without a label (-1) are left out.
+    Where a split has `on_error: count_as_wrong`, accuracies are over the failures too, and the loss is not.
+
+    With `loss: bce` a sample has a weight for every class, `(B, K)`. `acc_k` is then the share of the samples with a
+    class that have one of theirs among the k highest, and `map`, the mean average precision, joins in.
 
     Args:
         model: Module or spec, from an input, shape (B, C, T, H, W) or (B, C, H, W), to logits, shape (B, K).
@@ -32,6 +37,7 @@ class SupervisedModel(LightningModule):
             `{name: same_max}`, see `eztorch.models.metrics.evaluation_metric`. None measures every sample by itself.
         test_time_augmentation: The same for test.
         label_smoothing: Share of the target that is spread over all classes in training.
+        loss: `cross_entropy` (classes, or soft labels) or `bce` (several labels); see `eztorch.models.criteria`.
     """
 
     counts_evaluated: ClassVar[bool] = True  # logs n_evaluated itself: `FailureMonitor` need not
@@ -47,6 +53,7 @@ class SupervisedModel(LightningModule):
         val_time_augmentation: Mapping[str, Any] | None = None,
         test_time_augmentation: Mapping[str, Any] | None = None,
         label_smoothing: float = 0.0,
+        loss: str = "cross_entropy",
     ) -> None:
         super().__init__()
         self.model: nn.Module = build(model)
@@ -54,10 +61,11 @@ class SupervisedModel(LightningModule):
         self.train_transform = build_transform(train_transform)
         self.val_transform = build_transform(val_transform)
         self.test_transform = build_transform(test_transform)
-        self.val_metric = evaluation_metric(val_time_augmentation, "model.val_time_augmentation")
-        self.test_metric = evaluation_metric(test_time_augmentation, "model.test_time_augmentation")
-        self.label_smoothing = label_smoothing
+        self.criterion = make_criterion(loss, label_smoothing=label_smoothing)
+        self.val_metric = self.criterion.metric(val_time_augmentation, "model.val_time_augmentation")
+        self.test_metric = self.criterion.metric(test_time_augmentation, "model.test_time_augmentation")
         self.data_classes = 0  # unknown
+        self.has_checked_labels = False
 
     @property
     def num_layers(self) -> int:
@@ -88,11 +96,8 @@ class SupervisedModel(LightningModule):
         labels = batch["label"]
         logits = self(apply_transform(self.train_transform, batch["input"]))
         self._check_labels(batch, logits.shape[1])
-        total = F.cross_entropy(
-            logits.float(), labels, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
-        )
-        loss = total / (labels >= 0).sum().clamp(min=1)
-        values = {"loss": loss.detach(), **accuracies(logits.detach(), labels)}
+        loss = self.criterion.loss(logits, labels)
+        values = {"loss": loss.detach(), **self.criterion.accuracies(logits.detach(), labels)}
         scalars = {f"train/{name}": value for name, value in values.items()}
         return {"loss": loss, "scalars": scalars, "logits": logits.detach()}
 
@@ -113,16 +118,20 @@ class SupervisedModel(LightningModule):
         self._log_evaluation("test")
 
     def _evaluation_step(self, batch: Mapping[str, Any], split: str) -> dict[str, Tensor] | None:
+        metric = getattr(self, f"{split}_metric")
+        metric.add_failures(failures_that_count(batch))
         if is_empty(batch):
             return None
         logits = self(apply_transform(getattr(self, f"{split}_transform"), batch["input"]))
         self._check_labels(batch, logits.shape[1])
-        getattr(self, f"{split}_metric").update(logits, batch["label"], batch["idx"])
+        metric.update(logits, self.criterion.answers(batch["label"]), batch["idx"])
         return {"logits": logits}
 
     def _log_evaluation(self, split: str) -> None:
         metric = getattr(self, f"{split}_metric")
-        values = {name: float(value) for name, value in metric.compute().items()}
+        with warnings.catch_warnings():  # a process whose samples all failed has updated nothing, and still takes part
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+            values = {name: float(value) for name, value in metric.compute().items()}
         metric.reset()
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
         if datamodule is not None:
@@ -131,20 +140,19 @@ class SupervisedModel(LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=True)
 
     def _check_labels(self, batch: Mapping[str, Any], num_logits: int) -> None:
-        """Refuse labels outside the logits, where that is known without waiting for the device.
+        """Refuse labels that do not fit the logits or the loss, where that is known without waiting for the device.
 
-        A datamodule checks its labels against its number of classes, so there it is enough to compare numbers.
+        A datamodule checks its labels against its number of classes, so there it is enough to compare numbers; on a
+        device the first batch alone is looked at.
         """
         if num_logits < self.data_classes:
             raise ConfigError(f"The model gives {num_logits} logits, and the data has {self.data_classes} classes.")
-        labels = batch["label"]
-        if labels.device.type != "cpu":
+        if batch["label"].device.type != "cpu" and self.has_checked_labels:
             return
-        wrong = ((labels < -1) | (labels >= num_logits)).nonzero()
-        if len(wrong):
-            position = int(wrong[0])
-            name = batch["video_name"][position] if "video_name" in batch else f"Sample {int(batch['idx'][position])}"
-            raise DataError(
-                f"{name} has label {int(labels[position])}; the model gives {num_logits} logits, for labels 0 to "
-                f"{num_logits - 1} (-1: none)."
-            )
+        self.has_checked_labels = True
+        try:
+            self.criterion.check(batch["label"], num_logits)
+        except WrongLabelError as error:
+            place = error.position
+            name = batch["video_name"][place] if "video_name" in batch else f"Sample {int(batch['idx'][place])}"
+            raise DataError(f"{name} {error}") from error

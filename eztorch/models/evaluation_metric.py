@@ -1,0 +1,93 @@
+"""What the evaluation metrics share: wrong answers that failures are, and the rows of all processes."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from eztorch.utils.distributed import all_gather_uneven, world_size
+from eztorch.utils.errors import DataError
+
+
+def failures_that_count(batch: Any) -> list[Any]:
+    """Return the failures of a batch that count as wrong answers: those with a label, where `on_error` says so.
+
+    >>> failures_that_count({"input": None})
+    []
+    """
+    failures = batch.get("failures") or ()
+    return [one for one in failures if getattr(one, "counts_as_wrong", False) and _has_label(one.label)]
+
+
+def _has_label(label: Any) -> bool:
+    return isinstance(label, Tensor) or int(label) >= 0
+
+
+class EvaluationMetric(Metric, ABC):
+    """A metric over all processes, to which failures may be added as wrong answers.
+
+    Accuracies and precisions are then over those too; the loss is over what was evaluated, as is `n_evaluated`.
+    """
+
+    full_state_update = False
+    wrong_idx: list[Tensor]
+
+    def __init__(self) -> None:
+        # Processes may have different numbers of samples, or none; and failures come beside `update`.
+        super().__init__(sync_on_compute=False, compute_with_cache=False)
+        self.add_state("wrong_idx", [], dist_reduce_fx=None)
+
+    def add_failures(self, failures: Iterable[Any]) -> None:
+        """Count failures as wrong answers, each once however many views it has.
+
+        Args:
+            failures: What `failures_that_count` returned.
+        """
+        idx = [int(failure.idx) for failure in failures]
+        if idx:
+            self.wrong_idx.append(torch.tensor(idx, device=self.device))
+
+    def wrong_of_all_processes(self) -> Tensor:
+        """Return the `idx` of the wrong answers that failures are, shape (N,), on the host."""
+        idx = torch.cat(self.wrong_idx) if self.wrong_idx else torch.empty(0, dtype=torch.long)
+        unique: Tensor = everywhere(idx, self.device).unique()
+        return unique
+
+
+def everywhere(rows: Tensor, device: torch.device) -> Tensor:
+    """Return the rows of all processes on the host; a process without rows need not know how long they are.
+
+    Args:
+        rows: Shape (N,) or (N, C); N and, where N is 0, C may differ between processes.
+        device: Of the process group.
+    """
+    if world_size() == 1:
+        return rows.cpu()
+    if rows.ndim == 2:
+        width = int(all_gather_uneven(torch.tensor([rows.shape[1]], device=device)).max())
+        rows = rows if len(rows) else rows.new_empty(0, width)
+    return all_gather_uneven(rows.to(device)).cpu()
+
+
+def check_views(videos: Tensor, counts: Tensor, max_views: int | None) -> None:
+    """Check that no video has more views than a time augmentation says.
+
+    Args:
+        videos: Index of each video, shape (V,).
+        counts: Number of its views, shape (V,).
+        max_views: How many there may be; None for any number.
+
+    Raises:
+        DataError: One has more.
+    """
+    if max_views is not None and bool((counts > max_views).any()):
+        most = int(counts.argmax())
+        raise DataError(
+            f"Video {int(videos[most])} has {int(counts[most])} views, and the time augmentation says "
+            f"num_aug={max_views}."
+        )

@@ -1,0 +1,156 @@
+"""Precisions of a classifier of samples that have several labels each, exact over batches and processes.
+
+N samples, B of them in a batch, K classes. A sample has a weight from 0 to 1 for every class; the class is there where
+that is at least a half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eztorch.models.evaluation_metric import EvaluationMetric, check_views, everywhere
+
+# Below every probability: a failure that counts as a wrong answer is ranked behind all samples that were evaluated.
+_LAST = -1.0
+
+
+def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the average precision of every class: the sum of P(n) * (R(n) - R(n - 1)) over the thresholds n.
+
+    P and R are precision and recall of the samples that score at least the threshold. Samples of one score share a
+    threshold, so their order does not matter, and nothing is interpolated.
+
+    Args:
+        scores: The higher, the more certain, shape (N, K).
+        labels: Which classes are there, shape (N, K).
+
+    Returns:
+        Shape (K,), not a number for a class that no sample has.
+
+    >>> average_precision(torch.tensor([[0.9], [0.8], [0.7]]), torch.tensor([[1], [0], [1]]))
+    tensor([0.8333], dtype=torch.float64)
+    """
+    positives = labels >= 0.5
+    order = scores.argsort(dim=0, descending=True)
+    ranked, found = scores.gather(0, order), positives.gather(0, order).double().cumsum(0)
+    is_threshold = torch.ones_like(positives)
+    is_threshold[:-1] = ranked[:-1] != ranked[1:]
+    precision = found / torch.arange(1, len(scores) + 1, dtype=torch.float64, device=scores.device)[:, None]
+    # What was found between a threshold and the one before it.
+    before = torch.where(is_threshold, found, 0).cummax(0).values.roll(1, 0)
+    before[:1] = 0
+    return torch.where(is_threshold, precision * (found - before), 0).sum(0) / positives.sum(0)
+
+
+def top_hits(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Say which samples have one of their classes among the k highest scores, for k = 1 and, of more than 5, k = 5.
+
+    Args:
+        scores: Shape (B, K).
+        labels: Shape (B, K).
+
+    Returns:
+        `acc_1`, and `acc_5` when K > 5: booleans, shape (B,).
+
+    >>> top_hits(torch.tensor([[0.1, 0.9]]), torch.tensor([[1.0, 0.0]]))
+    {'acc_1': tensor([False])}
+    """
+    depths = [1, 5] if scores.shape[1] > 5 else [1]
+    found = (labels >= 0.5).gather(1, scores.topk(depths[-1], dim=1).indices)
+    return {f"acc_{k}": found[:, :k].any(dim=1) for k in depths}
+
+
+def top_accuracies(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return the mean of `top_hits` over the samples that have a class; not a number when there is none."""
+    count = (labels >= 0.5).any(dim=1).sum()
+    return {name: hit.sum() / count for name, hit in top_hits(scores, labels).items()}
+
+
+class MultiLabelScores(EvaluationMetric):
+    """Loss and precisions of samples, or of videos whose views are first brought together.
+
+    `compute` returns `loss` (mean binary cross-entropy), `map` (the mean of `average_precision` over the classes that a
+    sample has), `acc_1` and `acc_5` (see `top_accuracies`), and `n_evaluated`, the number of different `idx`. Without a
+    sample it returns `n_evaluated` alone. The values are those of all processes, the same on each.
+
+    Args:
+        reduction: `mean` or `max` of the probabilities of the views of a video; None measures every sample by itself.
+        max_views: How many views a video has at most; None leaves it open.
+    """
+
+    idx: list[Tensor]
+    logits: list[Tensor]
+    labels: list[Tensor]
+    wrong_labels: list[Tensor]
+
+    def __init__(self, *, reduction: str | None = None, max_views: int | None = None) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.max_views = max_views
+        for name in ("idx", "logits", "labels", "wrong_labels"):
+            self.add_state(name, [], dist_reduce_fx=None)
+
+    def update(self, logits: Tensor, labels: Tensor, idx: Tensor) -> None:
+        """Take the samples of a batch.
+
+        Args:
+            logits: Shape (B, K).
+            labels: Shape (B, K).
+            idx: Index of the video or image of each sample, shape (B,).
+        """
+        self.idx.append(idx)
+        self.logits.append(logits.detach().float())
+        self.labels.append(labels.float())
+
+    def add_failures(self, failures: Iterable[Any]) -> None:
+        """Count failures as wrong answers, ranked last for every class."""
+        failures = list(failures)
+        super().add_failures(failures)
+        self.wrong_labels += [failure.label.float().to(self.device)[None] for failure in failures]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return loss, precisions and the number of videos or images.
+
+        Raises:
+            DataError: A video has more views than `max_views`.
+        """
+        idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
+        logits, labels, wrong = (
+            everywhere(torch.cat(rows) if rows else torch.empty(0, 0), self.device)
+            for rows in (self.logits, self.labels, self.wrong_labels)
+        )
+        count = {"n_evaluated": torch.tensor(float(len(idx.unique())))}
+        if not len(idx):
+            return count
+        scores, loss = logits.double().sigmoid(), F.binary_cross_entropy_with_logits(logits.double(), labels.double())
+        if self.reduction is not None:
+            scores, labels = self._by_video(idx, scores, labels)
+            loss = F.binary_cross_entropy(scores, labels.double())
+        hits = {name: hit.sum() for name, hit in top_hits(scores, labels).items()}
+        wrong = wrong if len(wrong) else labels[:0]
+        labels = torch.cat([labels, wrong])
+        scores = torch.cat([scores, torch.full_like(wrong, _LAST, dtype=torch.float64)])
+        with_class = (labels >= 0.5).any(dim=1).sum()
+        means = {
+            "loss": loss,
+            "map": average_precision(scores, labels).nanmean(),
+            **{name: hit / with_class for name, hit in hits.items()},
+        }
+        return {name: value.float() for name, value in means.items()} | count
+
+    def _by_video(self, idx: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        videos, row, counts = idx.unique(return_inverse=True, return_counts=True)
+        check_views(videos, counts, self.max_views)
+        together = scores.new_zeros(len(videos), scores.shape[1]).scatter_reduce_(
+            0,
+            row[:, None].expand_as(scores),
+            scores,
+            "mean" if self.reduction == "mean" else "amax",
+            include_self=False,
+        )
+        return together, labels.new_empty(len(videos), labels.shape[1]).index_copy_(0, row, labels)
