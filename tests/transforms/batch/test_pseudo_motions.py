@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from eztorch.transforms.batch import PseudoMotions, RandomHorizontalFlip
+from eztorch.transforms.batch import ColorJitter, EachFrame, PseudoMotions, RandomHorizontalFlip
 from eztorch.transforms.batch.pseudo_motions import (
     crop_positions,
     draw_boxes,
@@ -180,6 +180,35 @@ def test_pseudo_motions__repeat_with_the_seed_and_leave_the_stills_alone():
     assert torch.equal(motions(stills), first)
     assert not torch.equal(motions(stills), first)
     assert torch.equal(stills, before)
+
+
+def with_everything() -> PseudoMotions:
+    jitter = EachFrame(ColorJitter(0.5, 0.5, 0.5, 0.25))
+    return PseudoMotions(8, num_frames=4, still_transform=RandomHorizontalFlip(), clip_transform=jitter)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 12, 15), (3, 3, 2, 12, 15)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_pseudo_motions__never_wait_for_the_device(shape, dtype):
+    """The meta device has shapes and no values: whatever asked for one would fail."""
+    result = with_everything()(torch.empty(shape, dtype=dtype, device="meta"))
+    assert result.shape == (3, 9, 3, 4, 8, 8)
+
+
+@pytest.mark.gpu
+def test_pseudo_motions__are_on_a_gpu_what_they_are_on_the_cpu_without_waiting(clips):
+    motions = with_everything()
+    torch.manual_seed(1)
+    expected = motions(clips)
+    on_device = clips.to("cuda")
+    motions(on_device)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.manual_seed(1)
+        result = motions(on_device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-5)
 
 
 def test_pseudo_motions__of_the_group_are_normalised_clips():
