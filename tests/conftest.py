@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eztorch.datamodules.imagenet import IMAGENET100_CLASSES
+
 # One thread a process: the tests run side by side, and sums of floats do not depend on the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -86,6 +88,36 @@ def cifar_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rng = np.random.default_rng((label, number + 100 * (split == "test")))
                 picture = rng.integers(20 * label, 20 * label + 60, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(picture).save(folder / f"{number:04d}.jpg", quality=95)
+    return root
+
+
+@pytest.fixture(scope="session")
+def imagenet_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ImageNet's folders, train and val of 1000 wnids with one picture each, the 100 of ImageNet-100 among them."""
+    root = tmp_path_factory.mktemp("imagenet")
+    picture = root / "picture.jpg"
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(picture)
+    names = [*IMAGENET100_CLASSES, *(f"x{number:08d}" for number in range(900))]
+    for split in ("train", "val"):
+        for name in names:
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            os.link(picture, folder / f"{name}_0.JPEG")
+    return root
+
+
+@pytest.fixture(scope="session")
+def kinetics400_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kinetics-400's folders, train and val of 400 classes with one video each."""
+    root = tmp_path_factory.mktemp("kinetics400")
+    video = root / "video.mp4"
+    write_video(video, moving_bar(0, 0, 30, 48, 64))
+    for split in ("train", "val"):
+        for number in range(400):
+            folder = root / split / f"class{number:03d}"
+            folder.mkdir(parents=True)
+            os.link(video, folder / "v.mp4")
     return root
 
 

@@ -13,6 +13,7 @@ from eztorch.callbacks.publishing import publish
 from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
 from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
+from eztorch.callbacks.weight_decay import WeightDecaySchedule
 
 __all__ = [
     "BatchStatistics",
@@ -29,5 +30,6 @@ __all__ = [
     "TQDMProgressBar",
     "ThroughputMonitor",
     "ViewRecorder",
+    "WeightDecaySchedule",
     "publish",
 ]

@@ -20,6 +20,8 @@ GROUPS = ROOT / "eztorch" / "configs"
 EXPERIMENTS = sorted(path.stem for path in experiments_dir().glob("*.yaml"))
 GROUP_FILES = sorted(path.relative_to(GROUPS).as_posix() for path in GROUPS.rglob("*.yaml"))
 TASKS = {name: name.split("_")[0] for name in EXPERIMENTS} | {"demo": "pretrain", "demo_supervised": "supervised"}
+# Last parts of the names of recipes that share a tree of data.
+SHARED_DATA = ("_cifar10", "_imagenet100", "_imagenet", "_kinetics400")
 # What makes each experiment a matter of seconds on a CPU.
 SMALL = {
     "demo": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
@@ -27,6 +29,14 @@ SMALL = {
     "pretrain_resnet18_SCE_cifar10": """
         datamodule.train.global_batch_size=8 model.queue.size=16 model.trunk.small_input=false""",
     "supervised_resnet18_cifar10": "datamodule.train.global_batch_size=8 model.model.small_input=false",
+    "pretrain_r3d18_MoSI_hmdb51": """
+        datamodule.train.global_batch_size=4 datamodule.train.transform.transform.transforms.0.size=40
+        datamodule.train.transform.transform.transforms.1.size=40
+        datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
+        datamodule.val.clip_sampler.frames.num_frames=4
+        model.train_transform.size=32 model.train_transform.num_frames=4
+        trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
+        trainer.strategy=auto +model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32""",
     "supervised_r3d18_kinetics200": """
         datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4
         datamodule.train.global_batch_size=4 datamodule.val.global_batch_size=4
@@ -40,6 +50,54 @@ SMALL = {
         trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false
         +model.model.model.stem_dim_out=4 model.model.head.in_features=32""",
 }
+
+
+# What makes a recipe of a shared data set small, key by key, where it has the key.
+SMALLER = {
+    "datamodule.train.global_batch_size": "8",
+    "datamodule.decoder_args.frame_filter.num_samples": "4",
+    "datamodule.train.clip_sampler.clip_duration": "1",
+    "datamodule.val.clip_sampler.clip_duration": "1",
+    "datamodule.train.transform.transform.set_transforms.0.transform.size": "32",
+    "datamodule.train.transform.transform.size": "32",
+    "datamodule.train.transform.transform.target_height": "32",
+    "datamodule.train.transform.transform.target_width": "32",
+    "datamodule.val.transform.transform.transforms.0.size": "32",
+    "datamodule.val.transform.transform.transforms.1.size": "32",
+    "model.queue.size": "16",
+    "model.simulate_n_devices": "2",
+    "model.projector.hidden_dims": "32",
+    "model.projector.output_dim": "4",
+    "model.predictor.hidden_dims": "32",
+    "model.whitening_size": "null",
+    "model.trunk.small_input": "false",
+    "trainer.accelerator": "cpu",
+    "trainer.precision": "32",
+    "trainer.sync_batchnorm": "false",
+    "trainer.benchmark": "false",
+    "trainer.strategy": "auto",
+    "callbacks.knn": "null",
+}
+
+
+def smaller(name: str) -> list[str]:
+    """Return the overrides that make a recipe of CIFAR-10, ImageNet or Kinetics-400 a matter of seconds on a CPU."""
+    _, config = compose(name, "dir.data=/data")
+    found = [f"{key}={value}" for key, value in SMALLER.items() if OmegaConf.select(config, key) is not None]
+    trunk, width = OmegaConf.select(config, "model.trunk"), None
+    if trunk._target_.endswith("create_vit"):
+        found += ["+model.trunk.depth=1", "+model.trunk.embed_dim=24", "+model.trunk.num_heads=3"]
+        found += ["model.decoder_dim=12", "model.decoder_depth=1", "model.decoder_heads=2"]
+        width = 24
+    elif "name" in trunk:
+        found, width = [*found, "model.trunk.name=resnet18"], 512
+    elif name.startswith("pretrain_r3d50"):
+        width = 128
+        found += ["+model.trunk.model.stem_dim_out=4", f"model.trunk.head.in_features={width}"]
+    for key in ("model.projector.input_dim", "callbacks.linear_probe.classifier.input_dim"):
+        if width and OmegaConf.select(config, key) is not None:
+            found.append(f"{key}={width}")
+    return [*found, "+trainer.limit_val_batches=2"]
 
 
 def compose(name: str, *overrides: str, task: str = "pretrain"):
@@ -113,10 +171,16 @@ def test_kinetics200_recipe__has_every_key_of_the_guide_with_its_value(tmp_path)
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
-def test_experiments__run_two_steps(name, video_tree, cifar_tree, tiny_pretraining, tmp_path):
+def test_experiments__run_two_steps(
+    name, video_tree, cifar_tree, hmdb51_tree, imagenet_tree, kinetics400_tree, tiny_pretraining, tmp_path
+):
     if name in SMALL:
-        data = tmp_path / "data" if name.startswith("demo") else cifar_tree if "cifar" in name else video_tree
+        trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree}
+        data = tmp_path / "data" if name.startswith("demo") else trees.get(name.split("_")[-1], video_tree)
         command = ["-cn", name, f"dir.data={data}", *SMALL[name].split()]
+    elif name.endswith(SHARED_DATA):
+        tree = {"cifar10": cifar_tree, "kinetics400": kinetics400_tree}.get(name.split("_")[-1], imagenet_tree)
+        command = ["-cn", name, f"dir.data={tree}", *smaller(name)]
     else:
         command = tiny_pretraining
     loaders = [f"datamodule.{split}.loader.num_workers=0" for split in ("train", "val", "test")]
