@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from typing_extensions import TypedDict, Unpack
 
 from eztorch.datamodules.base import BaseDataModule
+from eztorch.datamodules.sources import read_sources
 from eztorch.datasets.image_dataset import ImageDataset
 from eztorch.datasets.image_folder import class_folders, list_images
 from eztorch.datasets.image_sources import ImagePairs, ImageSource
@@ -69,6 +70,11 @@ class ImageBaseDataModule(BaseDataModule):
         self._memories: dict[str, ImageMemory] = {}
         self._readers = {split: (spec.get("loader") or {}).get("num_workers", 0) for split, spec in self.specs.items()}
         for split, spec in self.specs.items() if resident else ():
+            if any(source.repeat > 1 for source in read_sources(spec.get("dataset"), split)):
+                raise ConfigError(
+                    f"datamodule.{split}.dataset: resident images are on the device once, so repeat is not possible; "
+                    f"datamodule.{split}.num_folds repeats all of them."
+                )
             if spec.get("transform") is not None:
                 raise ConfigError(
                     f"datamodule.{split}.transform: resident images have no transform of single samples; write it as a "

@@ -101,7 +101,7 @@ def check_classes_agree(datasets: Sequence[Any], keys: Sequence[str]) -> None:
     for key, names in named[1:]:
         first_key, first = named[0]
         if names != first:
-            different = sorted(set(names) ^ set(first)) or [a for a, b in zip(names, first, strict=True) if a != b]
+            different = sorted(set(names) ^ set(first)) or [a for a, b in zip(first, names, strict=True) if a != b]
             raise DataError(
                 f"{first_key} has {len(first)} classes and {key} {len(names)}, and they are not the same in the same "
                 f"order: {', '.join(map(repr, different[:3]))} differ(s). A label has to mean one class; name the "

@@ -21,6 +21,13 @@ _ACCURACIES = {
     "train/acc_1": "training",
     "val/acc_1": "validation",
 }
+_RESULTS = {
+    "test/map": "Test mean average precision",
+    "val/map": "Validation mean average precision",
+    "test/acc_1": "Test accuracy",
+    "val/acc_1": "Validation accuracy",
+    "online/val_acc_1": "Linear probe",
+}
 _MOST_CURVES = 5
 _MOST_FAILURES = 50
 
@@ -87,10 +94,9 @@ def headline(metrics: Mapping[str, Curve], chance: float | None) -> list[tuple[s
         tiles.append(("kNN accuracy", f"{before:.1%} \N{RIGHTWARDS ARROW} {after:.1%}", ", ".join(notes)))
     elif "knn/acc_1" in last:
         tiles.append(("kNN accuracy", f"{last['knn/acc_1']:.1%}", ", ".join([*at_chance, *_evaluated(last, "knn")])))
-    named = {"test/acc_1": "Test accuracy", "val/acc_1": "Validation accuracy", "online/val_acc_1": "Linear probe"}
-    for name, label in named.items():
+    for name, label in _RESULTS.items():
         if name in last:
-            notes = [*at_chance, *_evaluated(last, name.split("/")[0])]
+            notes = [*(at_chance if name.endswith("acc_1") else []), *_evaluated(last, name.split("/")[0])]
             tiles.append((label, f"{last[name]:.1%}", ", ".join(notes)))
     loss = next((name for name in _LOSSES if name in metrics), None)
     if loss is not None:
