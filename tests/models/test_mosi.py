@@ -145,7 +145,7 @@ def test_validation_step__gives_features_of_clips():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"heads": "seperate"}, "separate"),
+        ({"heads": "both"}, "joint"),
         ({"trunk": nn.Identity()}, "model.trunk is a Identity that does not tell its num_features"),
         ({"train_transform": nn.Identity()}, "train_transform is a Identity; MoSI needs"),
         ({"train_transform": None}, "train_transform is a NoneType; MoSI needs"),

@@ -38,4 +38,5 @@ class EachFrame(nn.Module):
         if batch.ndim != 5:
             raise ConfigError(f"EachFrame takes clips (B, C, T, H, W), not {tuple(batch.shape)}.")
         frames: Tensor = self.transform(batch.transpose(1, 2).flatten(0, 1))
-        return frames.unflatten(0, (batch.shape[0], batch.shape[2])).transpose(1, 2)
+        clips: Tensor = frames.unflatten(0, (batch.shape[0], batch.shape[2]))
+        return clips.transpose(1, 2)

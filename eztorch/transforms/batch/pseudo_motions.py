@@ -190,7 +190,8 @@ class PseudoMotions(nn.Module):
             frame = send(torch.randint(self.num_frames, (len(clips),)), clips.device)
             boxes = send(draw_boxes(len(clips), height, width, self.mask_ratio), clips.device)
             clips = freeze_outside(clips, frame, boxes)
-        return clips.contiguous().unflatten(0, (len(stills), len(self.speeds)))
+        motions: Tensor = clips.contiguous().unflatten(0, (len(stills), len(self.speeds)))
+        return motions
 
     def _positions(self, axis: int, room: int, number: int) -> Tensor:
         speeds = torch.tensor([speed[axis] for speed in self.speeds])
