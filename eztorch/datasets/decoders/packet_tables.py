@@ -96,7 +96,15 @@ def table_from_header(file: PacketFile) -> PacketTable | None:
         return groups[number]
 
     start = int(stream.start_time)
-    return PacketTable(keys, keys, dts[keys[:-1]], start, start + int(stream.duration), None, True, group)
+    end = start + int(stream.duration)
+    steps = np.diff(dts)
+    if len(steps) and steps.min() != steps.max():
+        # Of a variable rate, the header adds up the steps of decoding, and frames that are shown late may lie behind.
+        try:
+            end = max(end, int(group(len(keys) - 2).stamps[-1]) + int(steps[-1]))
+        except HeaderIsWrongError:
+            return None
+    return PacketTable(keys, keys, dts[keys[:-1]], start, end, None, True, group)
 
 
 def table_from_scan(file: PacketFile) -> PacketTable:

@@ -184,3 +184,14 @@ def test_ten_bits__agree_but_for_the_interpolation_of_chroma(encoded, media, tru
     difference = np.abs(as_frames(clip) - frames)
     assert difference.mean() < 1.5
     assert difference.max() <= 16
+
+
+@pytest.mark.parametrize("bf", ["0", "3"])
+def test_duration__of_a_rate_that_falls_lies_behind_the_last_frame(tmp_path, write_video, draw, bf):
+    times = [40 * t if t < 12 else 480 + 120 * (t - 12) for t in range(24)]
+    path = write_video(tmp_path / "falling.mp4", draw(24), times=times, bf=bf)
+    with build_decoder("pyav", {}).open(str(path)) as reader:
+        assert reader.num_frames == 24
+        assert reader.duration > Fraction(times[-1], 1000)
+        clip = reader.get_clip(Fraction(times[-1], 1000), reader.duration)
+    assert clip.indices.tolist() == [23]
