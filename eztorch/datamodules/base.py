@@ -307,7 +307,9 @@ class BaseDataModule(LightningDataModule, ABC):
         return 0 if self.trainer is None else self.trainer.global_rank
 
     def _batches_behind(self) -> int:
-        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_idx + 1
+        """Return how many batches of the epoch a run has behind it that is being resumed, 0 for any other."""
+        fit_loop = getattr(self.trainer, "fit_loop", None)
+        return fit_loop.epoch_loop.batch_idx + 1 if fit_loop is not None and fit_loop.epoch_loop.restarting else 0
 
 
 def _counted(classes: tuple[int, ...] | None) -> str:

@@ -36,14 +36,13 @@ class ResumableDataLoader(DataLoader[Any]):
 
     Args:
         dataset: The dataset.
-        position: How many batches of the epoch the run has behind it; asked when the first batch of a resumed run is.
+        position: How many batches of the epoch to leave out; asked when the first batch of an epoch is.
         **options: Options of a torch `DataLoader`.
     """
 
     def __init__(self, dataset: Dataset[Any], *, position: Callable[[], int], **options: Any) -> None:
         super().__init__(dataset, **options)
         self.position = position
-        self._resumed = False
 
     @property
     def num_folds(self) -> int:
@@ -58,17 +57,15 @@ class ResumableDataLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch asks for its own kind of iterator
         """Read the batches of an epoch, or of the rest of it."""
         if isinstance(self.batch_sampler, PassBatchSampler):
-            self.batch_sampler.skip(self.position() if self._resumed else 0)
-        self._resumed = False
+            self.batch_sampler.skip(self.position())
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what there is to save: nothing, as the position is the run's."""
+        """Return nothing, as the position is the run's; that there is a state says that the loader can resume."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Note that the run is resumed."""
-        self._resumed = True
+        """Take nothing over: Lightning forgets to call this where the length of an epoch was asked for before."""
 
 
 def make_training_loader(
