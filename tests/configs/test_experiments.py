@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,7 @@ def test_experiments__run_two_steps(
         again = json.loads((tmp_path / "run/metrics.json").read_text())
         assert again == pytest.approx(metrics)
     else:
-        assert metrics["pretrain/loss"] > 0
+        assert math.isfinite(metrics["pretrain/loss"])
 
 
 @pytest.mark.filterwarnings(
