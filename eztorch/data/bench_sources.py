@@ -139,7 +139,9 @@ class Experiment:
         changed = {"decoder": decoder, "decoder_args": arguments, "transform": None, "on_error": "raise"}
         with warnings.catch_warnings():  # of arguments that the decoder has no use for
             warnings.filterwarnings("ignore", message="decoder: ")
-            return build({**self._spec, self._split: {**own, **changed}}).dataset(self._split)
+            datamodule = build({**self._spec, self._split: {**own, **changed}})
+            datamodule.prepare_data()
+            return datamodule.dataset(self._split)
 
 
 def load_experiment(name: str, folder: str | None, overrides: Sequence[str], split: str, number: int) -> Experiment:

@@ -20,7 +20,7 @@ from eztorch.data.prepare_plan import Task, prepare
 from eztorch.data.presets import Recipe
 from eztorch.data.probe import probe
 from eztorch.data.progress import progress
-from eztorch.data.text import amount, table
+from eztorch.data.text import amount, figure, table
 from eztorch.data.throughput import Speed, common_files, take_turns
 from eztorch.datasets.video_index import VideoFacts
 from eztorch.utils.errors import ConfigError, DataError
@@ -222,18 +222,18 @@ def describe(facts: Sequence[VideoFacts]) -> str:
     parts = [low if low == high else f"{low} to {high}", ", ".join(sorted({str(fact.codec) for fact in good}))]
     distances = [fact.key_frame_distance for fact in good if fact.key_frame_distance]
     if distances:
-        parts.append(f"key frames up to {round(statistics.median(distances))} frames apart (median)")
+        parts.append(f"key frames {round(statistics.median(distances))} frames apart (median of the largest distances)")
     return "; ".join(parts)
 
 
 def _figures(row: Row) -> tuple[str, str, str]:
     if row.clips_per_s is None or row.ratio is None:
         return "-", "-", "-"
-    return f"{row.clips_per_s:.3g}", f"{1000 / row.clips_per_s:.3g}", f"{row.ratio:.2f}x"
+    return figure(row.clips_per_s), figure(1000 / row.clips_per_s), f"{row.ratio:.2f}x"
 
 
 def _about_workers(what: str, rate: float, feed: float | None) -> str:
     if feed is not None:
         return f"{what}: {amount(math.ceil(feed / rate), 'worker')}, a core each, for {feed:g} clips/s."
     cores = usable_cores()
-    return f"{what}: {rate:.3g} clips/s for each loader worker, {rate * cores:.3g} with the {cores} cores here."
+    return f"{what}: {figure(rate)} clips/s for each loader worker, {figure(rate * cores)} with the {cores} cores here."

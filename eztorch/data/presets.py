@@ -14,10 +14,10 @@ ENCODINGS: dict[str, dict[str, str]] = {
     "intra": {"g": "1", "bf": "0"},
 }
 FORMS = {
-    "short-gop": "h264 with a key frame every 12 frames: small, fast to read in places",
-    "short-gop-6": "h264 with a key frame every 6 frames and no B-frames: 1.4 times the bytes, faster",
-    "intra": "h264 of key frames alone: twice the bytes, the fastest of the videos",
-    "frames": "a folder of pictures 00000001.jpg ... for the decoder `frame`: some ten times the bytes",
+    "short-gop": "h264 with a key frame every 12 frames: hardly larger, and fast to read in places",
+    "short-gop-6": "h264 with a key frame every 6 frames and no B-frames: larger, faster",
+    "intra": "h264 of key frames alone: two to three times as large, the fastest of the videos",
+    "frames": "a folder of pictures 00000001.jpg and on, for the decoder `frame`: ten times as large",
 }
 SPEEDS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 

@@ -46,7 +46,9 @@ class Samples:
         choose(splits, split, "--split")
         seed_run(config.get("seed", 0))
         self._split, self._spec, self._model = split, splits[split], config.get("model") or {}
-        self._dataset: Any = build(spec).dataset(split)
+        datamodule = build(spec)
+        datamodule.prepare_data()
+        self._dataset: Any = datamodule.dataset(split)
 
     def addresses(self, number: int, epoch: int, indices: Sequence[int] | None) -> list[SampleAddress]:
         """Choose samples: those asked for; of training the first of an epoch; of evaluation evenly spread ones.

@@ -32,6 +32,15 @@ def size(number: float) -> str:
     return f"{number:.3g} TB"
 
 
+def figure(number: float) -> str:
+    """Write a measured number with the digits that count.
+
+    >>> figure(1023.4), figure(33.71), figure(0.98765)
+    ('1023', '33.7', '0.988')
+    """
+    return f"{number:.0f}" if number >= 999.5 else f"{number:.3g}"
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Lay cells out in columns, the first to the left and the others to the right, indented by two.
 
