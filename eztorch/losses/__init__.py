@@ -8,6 +8,7 @@ from eztorch.losses.moco_loss import moco_loss
 from eztorch.losses.nnclr_loss import nearest_neighbours, nnclr_loss
 from eztorch.losses.ressl_loss import ressl_loss
 from eztorch.losses.sce_loss import sce_chance_level, sce_loss
+from eztorch.losses.sce_token_loss import sce_token_chance_level, sce_token_loss
 from eztorch.losses.simclr_loss import dcl_loss, simclr_loss
 from eztorch.losses.supcon_loss import supcon_loss
 from eztorch.losses.swav_loss import sinkhorn, swav_loss
@@ -26,6 +27,8 @@ __all__ = [
     "ressl_loss",
     "sce_chance_level",
     "sce_loss",
+    "sce_token_chance_level",
+    "sce_token_loss",
     "simclr_loss",
     "simsiam_loss",
     "sinkhorn",

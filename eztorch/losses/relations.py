@@ -59,7 +59,7 @@ def relational_cross_entropy(
         ConfigError: A temperature or the coefficient is out of range, or there are no negatives.
         ValueError: The shapes do not fit.
     """
-    _check_scalars(temp, temp_m, coeff)
+    check_scalars(temp, temp_m, coeff)
     _check_shapes(query, key, queue, keys, keys_offset)
     if coeff and not positive:
         raise ValueError(f"coeff={coeff} gives the positive a share of the target, and positive=False none of p.")
@@ -87,10 +87,10 @@ class _CrossEntropy(torch.autograd.Function):
         positive: bool,
     ) -> Tensor:
         own = (query * key).sum(dim=1, keepdim=True).div_(temp)
-        online, target = _RunningSoftmax(query), _RunningSoftmax(query)
+        online, target = RunningSoftmax(query), RunningSoftmax(query)
         if positive:
-            online.add_own(own, key)
-        for values, masked in _blocks(query, keys, queue, keys_offset):
+            online.add_own(own, key[:, None])
+        for values, masked in blocks(query, keys, queue, keys_offset):
             logits = _similarities(query, values, temp, masked)
             if coeff < 1:
                 target.add(_similarities(key, values, temp_m, masked), values, others=logits)
@@ -111,7 +111,7 @@ class _CrossEntropy(torch.autograd.Function):
         return outer[0][:, None] * gradient, *[None] * 8
 
 
-class _RunningSoftmax:
+class RunningSoftmax:
     """A softmax over columns that come in blocks, and what it averages: rows of values, and other logits.
 
     Args:
@@ -138,11 +138,20 @@ class _RunningSoftmax:
         if others is not None:
             self._others += torch.linalg.vecdot(weights, others)[:, None]
 
-    def add_own(self, logits: Tensor, values: Tensor) -> None:
-        """Take one column, whose value is another one for every row: shapes (B, 1) and (B, D)."""
+    def add_own(self, logits: Tensor, values: Tensor, others: Tensor | None = None) -> None:
+        """Take columns whose values are other ones for every group of rows.
+
+        Args:
+            logits: Shape (B, n).
+            values: What they weigh, shape (G, n, D): of G groups of B / G rows that follow one another.
+            others: Further numbers that they weigh, shape (B, n).
+        """
         weights = self._weights(logits.clone())
-        self._total += weights
-        self._values.addcmul_(weights, values)
+        self._total += weights.sum(dim=1, keepdim=True)
+        groups = (len(values), -1)
+        self._values.unflatten(0, groups).baddbmm_(weights.unflatten(0, groups), values)
+        if others is not None:
+            self._others += torch.linalg.vecdot(weights, others)[:, None]
 
     def log_normaliser(self) -> Tensor:
         """Return the logarithm of the sum of the exponentials, shape (B,)."""
@@ -165,10 +174,17 @@ class _RunningSoftmax:
         return logits.sub_(top).exp_()
 
 
-def _blocks(
+def blocks(
     query: Tensor, keys: Tensor | None, queue: Tensor | None, keys_offset: int
 ) -> Iterator[tuple[Tensor, int | None]]:
-    """Yield blocks of negatives and, of the keys of the batch, the column of the first query's own key."""
+    """Yield blocks of negatives and, of the keys of the batch, the column of the first query's own key.
+
+    Args:
+        query: Shape (B, D); a block is as long as its similarities to all of them are few.
+        keys: Shape (N, D).
+        queue: Shape (K, D).
+        keys_offset: Row of `keys` of the first query's own key.
+    """
     rows = max(_BLOCK.get(query.device.type, _BLOCK["cuda"]) // len(query), 256)
     if keys is not None:
         for start in range(0, len(keys), rows):
@@ -186,7 +202,12 @@ def _similarities(features: Tensor, values: Tensor, temp: float, own: int | None
     return logits
 
 
-def _check_scalars(temp: float, temp_m: float, coeff: float) -> None:
+def check_scalars(temp: float, temp_m: float, coeff: float) -> None:
+    """Refuse temperatures that are not above 0, and a share of the positives that is not from 0 to 1.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
     for name, value in (("temp", temp), ("temp_m", temp_m)):
         if not value > 0:
             raise ConfigError(f"{name}={value}: a temperature is above 0.")
