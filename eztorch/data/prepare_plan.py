@@ -54,16 +54,27 @@ class Task(NamedTuple):
         """What is made of it."""
         return Path(self.output_folder, self.target)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether a folder of pictures is made."""
+        return self.kind == "frames" or (self.kind == "video" and self.recipe.to == "frames")
+
     def is_done(self, line: Mapping[str, Any]) -> bool:
         """Say whether a line of the ledger is about this task as it is now, and its outcome still there."""
         now = {**self._key(), "status": "ok"}
-        return all(line.get(key) == value for key, value in now.items()) and line["output_bytes"] == stored_bytes(
-            self.target_path
-        )
+        return all(line.get(key) == value for key, value in now.items()) and self._is_there(line)
 
     def line(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
         """Return the line of the ledger for an outcome."""
         return {**self._key(), **outcome}
+
+    def _is_there(self, line: Mapping[str, Any]) -> bool:
+        try:
+            if self.is_folder:  # its files are counted, not looked at one by one
+                return len(os.listdir(self.target_path)) == line["num_frames"]
+            return self.target_path.stat().st_size == line["output_bytes"]
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _key(self) -> dict[str, Any]:
         facts = {"path": self.path, "output": self.target, "size": self.size, "mtime_ns": self.mtime_ns}
@@ -132,13 +143,13 @@ def prepare(task: Task) -> dict[str, Any]:
     Raises:
         DataError: It cannot be read.
     """
-    write, make = _WAYS["extracted" if task.kind == "video" and task.recipe.to == "frames" else task.kind]
+    make = _MAKERS["extract" if task.kind == "video" and task.is_folder else task.kind]
     if task.kind != "image":  # whose errors show when it is read; a video may just end too early
         facts = probe(task.source_folder, Medium(task.path, task.kind))
         if not facts.ok:
             raise DataError(facts.status)
     try:
-        with write(task.target_path) as temporary:
+        with (atomic_folder if task.is_folder else atomic_file)(task.target_path) as temporary:
             made = make(task.source_path, temporary, task.recipe)
     except FAILURES as error:
         raise DataError(brief(error) or type(error).__name__) from error
@@ -146,10 +157,4 @@ def prepare(task: Task) -> dict[str, Any]:
     return outcome | ({} if made.seconds is None else {"seconds": made.seconds})
 
 
-# How what is made of a medium is written, and made.
-_WAYS = {
-    "video": (atomic_file, recode_video),
-    "extracted": (atomic_folder, extract_frames),
-    "image": (atomic_file, shrink_picture),
-    "frames": (atomic_folder, shrink_folder),
-}
+_MAKERS = {"video": recode_video, "extract": extract_frames, "image": shrink_picture, "frames": shrink_folder}

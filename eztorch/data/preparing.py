@@ -97,6 +97,8 @@ class Preparation:
                 if tally.done == _ESTIMATE_FROM < len(missing):
                     bar.say(f"By the first {tally.done}, {size(whole)} will become about {tally.foretell(whole)}.")
         tally.report(time.monotonic() - start, ledger.path)
+        if self.recipe.to == "frames" and tally.done:
+            print(f"So that training need not count the frames: eztorch data index {self.output}")
         return bool(tally.failed)
 
     def estimate(self, workers: int) -> None:

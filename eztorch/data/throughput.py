@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eztorch.data.progress import progress
-from eztorch.data.text import figure
+from eztorch.data.text import amount, figure
 from eztorch.datasets.decoders import Decoder, VideoDecodeError, build_decoder
 from eztorch.utils.errors import DataError
 
@@ -151,6 +151,6 @@ def compare(before: Sequence[str], after: Sequence[str], rates: Sequence[Fractio
         return "None of the videos that were measured could be read both ways."
     first, second = (speeds[name].rate(files) for name in reads)
     return (
-        f"Reading {shape}, {len(files)} videos, one core: {figure(first)} clips/s before, {figure(second)} clips/s now, "
-        f"{second / first:.1f} times as many."
+        f"Reading {shape}, {amount(len(files), 'video')}, one core: {figure(first)} clips/s before, "
+        f"{figure(second)} clips/s now, {second / first:.1f} times as many."
     )

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from eztorch.cli import main
+from eztorch.datasets.video_index import VideoIndex
 
 TREE = ("class é/clip one.mp4", "class é/sub dir/two.avi", "b/three.mkv")
 
@@ -199,6 +200,21 @@ def test_prepare__folders_of_frames_stay_folders_of_frames(tmp_path, draw, save_
     before = folder.stat().st_mtime_ns
     assert prepare(tmp_path / "in", tmp_path / "out", "--short-side", "48") == 0
     assert folder.stat().st_mtime_ns == before
+    (folder / "00000003.jpg").unlink()
+    assert prepare(tmp_path / "in", tmp_path / "out", "--short-side", "48") == 0
+    assert len(os.listdir(folder)) == 7
+
+
+def test_prepare__extracted_frames_are_what_index_and_decoder_read(tree, tmp_path, capsys):
+    assert prepare(tree, tmp_path / "out", "--to", "frames", "--fps", "12") == 0
+    assert f"eztorch data index {tmp_path / 'out'}" in capsys.readouterr().out
+    assert main(["data", "index", str(tmp_path / "out"), "--workers", "0"]) == 0
+    index = VideoIndex.read(tmp_path / "out")
+    assert {facts.path: (facts.kind, facts.num_frames) for facts in index if facts.kind == "frames"} == {
+        name.removesuffix(".mp4"): ("frames", 6) for name in OUTPUTS
+    }
+    assert prepare(tree, tmp_path / "out", "--to", "frames", "--fps", "12") == 0
+    assert "3 done before, 0 to do." in capsys.readouterr().out
 
 
 def test_prepare__of_one_file(tree, tmp_path):
