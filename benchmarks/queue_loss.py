@@ -2,8 +2,8 @@
 
 The plain one takes a copy of the queue, as the queue is written before the backward pass, puts all similarities side by
 side, masks what is no negative and leaves the rest to softmax and autograd. Both run forward and backward, in turns in
-one process, on one thread, and their losses and gradients are compared. Memory is the peak of the tensors that are alive
-at once, as torch hands them out; what lives inside a single operation is not seen.
+one process, on one thread, and their losses and gradients are compared. Memory is the peak of the tensors that live at
+once, as torch hands them out; what lives inside a single operation is not seen.
 Goals: at most 0.9 of the plain time, a quarter of its memory, and no tensor of the size of the queue.
 
     python benchmarks/queue_loss.py
