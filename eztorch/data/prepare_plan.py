@@ -71,8 +71,8 @@ class Task(NamedTuple):
     def _is_there(self, line: Mapping[str, Any]) -> bool:
         try:
             if self.is_folder:  # its files are counted, not looked at one by one
-                return len(os.listdir(self.target_path)) == line["num_frames"]
-            return self.target_path.stat().st_size == line["output_bytes"]
+                return len(os.listdir(self.target_path)) == int(line["num_frames"])
+            return self.target_path.stat().st_size == int(line["output_bytes"])
         except (FileNotFoundError, NotADirectoryError):
             return False
 
