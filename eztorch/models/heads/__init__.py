@@ -3,6 +3,20 @@
 from eztorch.models.heads.linear import LinearHead
 from eztorch.models.heads.mlp import MLPHead
 from eztorch.models.heads.prototypes import DINOHead, PrototypeHead
-from eztorch.models.heads.video_resnet import VideoResNetHead, create_video_resnet_head
+from eztorch.models.heads.video_resnet import (
+    VideoResNetHead,
+    VideoResNetTemporalHead,
+    create_video_resnet_head,
+    create_video_resnet_temporal_head,
+)
 
-__all__ = ["DINOHead", "LinearHead", "MLPHead", "PrototypeHead", "VideoResNetHead", "create_video_resnet_head"]
+__all__ = [
+    "DINOHead",
+    "LinearHead",
+    "MLPHead",
+    "PrototypeHead",
+    "VideoResNetHead",
+    "VideoResNetTemporalHead",
+    "create_video_resnet_head",
+    "create_video_resnet_temporal_head",
+]

@@ -106,9 +106,12 @@ class MLPHead(nn.Module):
         return list(self.parameters())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features, shape (B, C), to outputs, shape (B, D)."""
-        out: Tensor = self.layers(x)
-        return out
+        """Map features, shape (B, C), or tokens, shape (B, ..., C), to outputs, shape (B, D) or (B, ..., D).
+
+        Normalisations take every token as a row of the batch.
+        """
+        out: Tensor = self.layers(x.flatten(0, -2))
+        return out.unflatten(0, x.shape[:-1])
 
 
 def _one_each(value: T | Sequence[T], number: int, key: str, num_layers: int) -> list[T]:

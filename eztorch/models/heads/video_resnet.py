@@ -1,10 +1,11 @@
-"""Head of 3D residual networks."""
+"""Heads of 3D residual networks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from eztorch.modules.layers import make_activation, make_pool
 from eztorch.utils.errors import ConfigError
@@ -68,6 +69,42 @@ class VideoResNetHead(nn.Module):
         if self.activation is not None:
             x = self.activation(x)
         return x.mean(dim=(2, 3, 4)) if self.output_with_global_average else x
+
+
+class VideoResNetTemporalHead(nn.Module):
+    """One token for every step in time, the average over space; built by `create_video_resnet_temporal_head`.
+
+    Args:
+        in_features: Channels C of the feature maps.
+        num_tokens: Average steps in time to this number; None keeps them.
+    """
+
+    num_layers = 0
+
+    def __init__(self, in_features: int, num_tokens: int | None = None) -> None:
+        super().__init__()
+        self.input_dim = self.output_dim = in_features
+        self.num_tokens = num_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map feature maps, shape (B, C, T, H, W), to tokens, shape (B, T or num_tokens, C)."""
+        steps = x.mean(dim=(3, 4))
+        return (steps if self.num_tokens is None else F.adaptive_avg_pool1d(steps, self.num_tokens)).mT
+
+
+def create_video_resnet_temporal_head(*, in_features: int, num_tokens: int | None = None) -> VideoResNetTemporalHead:
+    """Build a head that keeps time, for methods that compare tokens: (B, in_features, T, H, W) to (B, T, in_features).
+
+    Args:
+        in_features: Channels of the feature maps.
+        num_tokens: Number of tokens that steps in time are averaged to; None for one a step.
+
+    Raises:
+        ConfigError: A number of tokens below 1.
+    """
+    if num_tokens is not None and num_tokens < 1:
+        raise ConfigError(f"num_tokens={num_tokens}; expected a positive number, or null for one a step in time.")
+    return VideoResNetTemporalHead(in_features, num_tokens)
 
 
 def create_video_resnet_head(

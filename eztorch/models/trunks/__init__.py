@@ -2,16 +2,24 @@
 
 from eztorch.models.trunks.resnet import ResNet, create_resnet
 from eztorch.models.trunks.resnet3d import ResNet3d, create_resnet3d_basic
+from eztorch.models.trunks.token_handler import (
+    TokenHandler,
+    create_transformer_token_handler_model,
+    create_vitransformer_token_handler_model,
+)
 from eztorch.models.trunks.video_head_model import VideoHeadModel, create_video_head_model
 from eztorch.models.trunks.vit import VisionTransformer, create_vit
 
 __all__ = [
     "ResNet",
     "ResNet3d",
+    "TokenHandler",
     "VideoHeadModel",
     "VisionTransformer",
     "create_resnet",
     "create_resnet3d_basic",
+    "create_transformer_token_handler_model",
     "create_video_head_model",
     "create_vit",
+    "create_vitransformer_token_handler_model",
 ]

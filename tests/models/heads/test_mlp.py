@@ -124,3 +124,15 @@ def test_mlp_head__layers_are_the_linear_ones():
 def test_mlp_head__names_the_key_at_fault(arguments, message):
     with pytest.raises(ConfigError, match=message):
         MLPHead(**{"input_dim": 3, "output_dim": 2, "hidden_dims": 5, **arguments})
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mlp_head__maps_tokens_as_rows_of_the_batch(training):
+    torch.manual_seed(0)
+    first, second = (MLPHead(input_dim=3, hidden_dims=5, output_dim=2, norm_layer="bn_1D") for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    x = torch.randn(4, 6, 3)
+    tokens, rows = first.train(training)(x), second.train(training)(x.reshape(24, 3))
+    assert tokens.shape == (4, 6, 2)
+    torch.testing.assert_close(tokens.reshape(24, 2), rows)
+    torch.testing.assert_close(first.state_dict(), second.state_dict())

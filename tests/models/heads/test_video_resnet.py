@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from eztorch.models.heads import create_video_resnet_head
+from eztorch.models.heads import create_video_resnet_head, create_video_resnet_temporal_head
 from eztorch.utils.errors import ConfigError
 
 MAPS = torch.randn(2, 6, 4, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -76,3 +76,19 @@ def test_video_head__drops_in_training_alone():
 def test_video_head__names_the_key_at_fault(arguments, message):
     with pytest.raises(ConfigError, match=message):
         create_video_resnet_head(in_features=6, **arguments)
+
+
+@pytest.mark.parametrize("num_tokens", [None, 1, 2, 3, 6])
+def test_temporal_head__averages_over_space_and_keeps_time(num_tokens):
+    maps = torch.randn(2, 5, 6, 3, 4)
+    head = create_video_resnet_temporal_head(in_features=5, num_tokens=num_tokens)
+    tokens = head(maps)
+    steps = 6 // (num_tokens or 6)
+    expected = [maps[:, :, start : start + steps].mean(dim=(2, 3, 4)) for start in range(0, 6, steps)]
+    torch.testing.assert_close(tokens, torch.stack(expected, dim=1))
+    assert (head.input_dim, head.output_dim, head.num_layers) == (5, 5, 0)
+
+
+def test_temporal_head__refuses_no_tokens():
+    with pytest.raises(ConfigError, match="num_tokens=0"):
+        create_video_resnet_temporal_head(in_features=5, num_tokens=0)
