@@ -8,6 +8,7 @@ import torch.distributed as dist
 from tiny_classifier import validate
 
 from eztorch.models.metrics import SampleMean, ViewAverage
+from eztorch.models.multi_label import MultiLabelScores
 
 CLASSES, VIDEOS, VIEWS = 7, 11, 5
 
@@ -38,11 +39,38 @@ def metrics_of_share(rank):
     return results
 
 
+def multi_label_of_share(rank):
+    """Values by reduction and way of sharing the views of test_multi_label.py."""
+    generator = torch.Generator().manual_seed(1)
+    idx = torch.arange(12).repeat_interleave(3)[torch.randperm(36, generator=generator)]
+    labels = (torch.rand(12, CLASSES, generator=generator) < 0.3).float()
+    labels[:, 6] = 0
+    labels[2] = 0
+    views = (2 * torch.randn(len(idx), CLASSES, generator=generator), labels[idx], idx)
+    shares = {
+        "interleaved": slice(rank, None, 2),
+        "uneven": slice(0, 29) if rank == 0 else slice(29, None),
+        "one_rank_without_samples": slice(None) if rank == 0 else slice(0, 0),
+    }
+    results = {}
+    for name, share in shares.items():
+        for reduction in (None, "mean", "max"):
+            metric, mine = MultiLabelScores(reduction=reduction), [part[share] for part in views]
+            for batch in zip(*(part.split(5) for part in mine), strict=True):
+                if len(batch[0]):
+                    metric.update(*batch)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+                results[reduction, name] = {measure: value.item() for measure, value in metric.compute().items()}
+    return results
+
+
 def main():
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     results = {
         "metrics": metrics_of_share(dist.get_rank()),
+        "multi_label": multi_label_of_share(dist.get_rank()),
         "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
