@@ -11,7 +11,9 @@ def add_experiment_arguments(parser: argparse.ArgumentParser, purpose: str) -> N
     """Add `-cn`, `-cp` and `--split` to the arguments of a command."""
     parser.add_argument("-cn", "--config-name", metavar="EXPERIMENT", help=purpose)
     parser.add_argument("-cp", "--config-path", metavar="DIR", help="folder of the experiment")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="train", help="which split of it (default: %(default)s)"
+    )
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -65,7 +65,8 @@ class Samples:
         number = min(number, length)
         if self._split != "train":
             return [SampleAddress(0, place * length // number) for place in range(number)]
-        sampler = EpochSampler(length, shuffle=(self._spec.get("loader") or {}).get("shuffle", True))
+        shuffle = (self._spec.get("loader") or {}).get("shuffle", True)
+        sampler = EpochSampler(length, shuffle=shuffle, num_folds=self._spec.get("num_folds") or 1)
         sampler.set_epoch(epoch)
         return list(sampler)[:number]
 
