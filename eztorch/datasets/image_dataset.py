@@ -14,7 +14,7 @@ from eztorch.datasets.image_folder import list_images
 from eztorch.datasets.image_sources import ImagePairs, ImageSource
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
-from eztorch.utils.errors import EztorchError
+from eztorch.utils.errors import ConfigError, DataError, EztorchError
 from eztorch.utils.randomness import addressed_randomness
 
 
@@ -97,6 +97,8 @@ class ImageDataset(Dataset[Item]):
         try:
             with addressed_randomness(*address):
                 return [self.transform(sample)]
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{self.images.name(index)}: {error}") from error
         except EztorchError:
             raise
         except Exception as error:

@@ -24,7 +24,7 @@ from eztorch.datasets.clip_samplers import (
 from eztorch.datasets.decoders import VideoDecodeError
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
-from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.errors import ConfigError, DataError, EztorchError
 from eztorch.utils.randomness import addressed_randomness, generator
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ class LabeledVideoDataset(Dataset[Item]):
                 known = self.videos.target(index) | {"idx": index, "video_name": video.path}
                 samples = [_sample(info, clips) | known for info in infos]
                 return samples if self.transform is None else [self.transform(sample) for sample in samples]
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{path}: {error}") from error
         except EztorchError:
             raise
         except Exception as error:

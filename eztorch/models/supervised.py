@@ -118,14 +118,21 @@ class SupervisedModel(LightningModule):
         self._log_evaluation("test")
 
     def _evaluation_step(self, batch: Mapping[str, Any], split: str) -> dict[str, Tensor] | None:
-        metric = getattr(self, f"{split}_metric")
-        metric.add_failures(failures_that_count(batch))
+        metric, is_measured = getattr(self, f"{split}_metric"), self._is_measured()
+        if is_measured:
+            metric.add_failures(failures_that_count(batch))
         if is_empty(batch):
             return None
         logits = self(apply_transform(getattr(self, f"{split}_transform"), batch["input"]))
         self._check_labels(batch, logits.shape[1])
-        metric.update(logits, self.criterion.answers(batch["label"]), batch["idx"])
+        if is_measured:
+            metric.update(logits, self.criterion.answers(batch["label"]), batch["idx"])
         return {"logits": logits}
+
+    def _is_measured(self) -> bool:
+        """Say whether a step is one of an evaluation; callbacks take features from it in training too."""
+        trainer = self._trainer  # `self.trainer` would raise without one
+        return trainer is None or trainer.evaluating or trainer.sanity_checking
 
     def _log_evaluation(self, split: str) -> None:
         metric = getattr(self, f"{split}_metric")

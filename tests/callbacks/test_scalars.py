@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 from lightning.pytorch import Callback
-from tiny_run import TinyModule, fit
+from tiny_run import TinyData, TinyModule, fit, make_trainer
 
-from eztorch.callbacks import MetricsCSV, ModelCheckpoint, ScalarLogger, ScalarSource
+from eztorch.callbacks import MetricsCSV, ModelCheckpoint, ScalarLogger, ScalarSource, ThroughputMonitor
 from eztorch.utils.errors import ConfigError
 
 
@@ -166,3 +166,9 @@ def test_metrics__of_a_continued_run_are_those_of_an_uninterrupted_one(tmp_path)
     assert whole[11].pop("knn/acc_1") == "0.5"
     assert not any(row.pop("knn/acc_1") for row in (*rows.values(), *(whole[step] for step in whole if step != 11)))
     assert rows == whole
+
+
+def test_scalar_source__needs_a_scalar_logger_in_training_alone(tmp_path):
+    make_trainer(tmp_path, [ThroughputMonitor()]).test(TinyModule(), datamodule=TinyData(), verbose=False)
+    with pytest.raises(ConfigError, match="ThroughputMonitor hands its numbers to ScalarLogger"):
+        fit(tmp_path, [ThroughputMonitor()])

@@ -238,11 +238,11 @@ def test_transform__that_fails_names_the_video(workers):
         list(loader)
 
 
-def test_transform__that_cannot_be_used_says_so_itself():
+def test_transform__that_cannot_be_used_says_so_itself_and_of_which_video():
     def refuse(sample):
         raise ConfigError("size=0; expected a number of at least 1.")
 
-    with pytest.raises(ConfigError, match=r"size=0"):
+    with pytest.raises(ConfigError, match=r"/data/.*\.mp4: size=0"):
         make("a.mp4", transform=refuse)[0]
 
 
