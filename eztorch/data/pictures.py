@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from eztorch.data.listing import IMAGE_SUFFIXES, list_files, suffix
-from eztorch.data.presets import Recipe
-from eztorch.data.recode import Made, small_size
+from eztorch.data.prepare.presets import Recipe
+from eztorch.data.prepare.recode import Made, small_size
 
 # Modes that are resized as they are; palettes and the like become RGB.
 _MODES = ("L", "RGB", "RGBA")

@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 
 from eztorch.cli import main
-from eztorch.data.bench_sources import Experiment, Files, sample
-from eztorch.data.benching import Result, Row, run_bench
-from eztorch.data.throughput import Shape, common_files, take_turns
+from eztorch.data.bench.benching import Result, Row, run_bench
+from eztorch.data.bench.sources import Experiment, Files, sample
+from eztorch.data.bench.throughput import Shape, common_files, take_turns
 from eztorch.utils.errors import ConfigError, DataError
 
 EXPERIMENT = "supervised_r3d18_kinetics200"

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from eztorch.cli import main
-from eztorch.data.check_findings import KINDS
-from eztorch.data.duplicates import alike, same_look
+from eztorch.data.check.duplicates import alike, same_look
+from eztorch.data.check.findings import KINDS
+from eztorch.data.check.look import look
+from eztorch.data.index.probe import probe
 from eztorch.data.listing import Medium
-from eztorch.data.look import look
-from eztorch.data.probe import probe
 from eztorch.datamodules import VideoDataModule
 from eztorch.datasets import LabeledVideoPaths
 from eztorch.datasets.clip_samplers import RandomClipSampler

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from eztorch.cli import main
-from eztorch.data.indexing import index_folder, summary
+from eztorch.data.index.indexing import index_folder, summary
 from eztorch.data.listing import list_media
 from eztorch.datasets.decoders import FrameDecoder, PyAVDecoder
 from eztorch.datasets.video_index import INDEX_NAME, VideoIndex

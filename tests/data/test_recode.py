@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eztorch.data.presets import Recipe
-from eztorch.data.recode import extract_frames, open_source, recode_video, resample, small_size
+from eztorch.data.prepare.presets import Recipe
+from eztorch.data.prepare.recode import extract_frames, open_source, recode_video, resample, small_size
 from eztorch.datasets.decoders import FrameDecoder, PyAVDecoder
 from eztorch.datasets.decoders.errors import UnreadableError
 

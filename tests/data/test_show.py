@@ -7,8 +7,8 @@ from PIL import Image
 
 from eztorch.cli import main
 from eztorch.data.experiment import load_config
-from eztorch.data.sheet import Card, View, animate, draw_sheet
-from eztorch.data.show_samples import Samples, file_cards, to_display
+from eztorch.data.show.samples import Samples, file_cards, to_display
+from eztorch.data.show.sheet import Card, View, animate, draw_sheet
 
 EXPERIMENT = "pretrain_r3d18_SCE_kinetics200"
 # The recipe reads folders of frames; these tests read files with it.

@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from eztorch.cli import main
-from eztorch.data.annotation_files import write_annotation
-from eztorch.data.assign import assign_groups
-from eztorch.data.groups import find_groups
+from eztorch.data.split.annotation_files import write_annotation
+from eztorch.data.split.assign import assign_groups
+from eztorch.data.split.groups import find_groups
 from eztorch.datamodules import Hmdb51DataModule, Ucf101DataModule, VideoDataModule
 from eztorch.datasets import LabeledVideo, LabeledVideoPaths
 from eztorch.datasets.clip_samplers import RandomClipSampler

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from eztorch.data.index.probe import FAILURES, FaultError
 from eztorch.data.listing import IMAGE_SUFFIXES, frame_numbers, list_files, suffix
-from eztorch.data.probe import FAILURES, FaultError
 from eztorch.datasets.decoders import PyAVDecoder, VideoDecodeError
 from eztorch.datasets.decoders.errors import UnreadableError, brief
 from eztorch.datasets.decoders.packets import PacketFile

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from eztorch.data.check.look import Grey, look
+from eztorch.data.index.probe import probe
 from eztorch.data.listing import Medium, suffix
-from eztorch.data.look import Grey, look
-from eztorch.data.probe import probe
 from eztorch.datasets.video_index import VideoFacts, stamp
 
 LEVELS = ("quick", "sampled", "decode")
@@ -49,7 +49,7 @@ class Examined(NamedTuple):
     Attributes:
         facts: Its facts; of what is not there, path and kind alone.
         faults: Kinds of findings and their reasons.
-        signature: See `eztorch.data.look.Look`.
+        signature: See `eztorch.data.check.look.Look`.
     """
 
     facts: VideoFacts

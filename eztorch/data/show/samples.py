@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eztorch.data.bench_sources import sample
+from eztorch.data.bench.sources import sample
 from eztorch.data.experiment import load_config
 from eztorch.data.listing import IMAGE_SUFFIXES, Medium, list_media, suffix
-from eztorch.data.sheet import Card, View
+from eztorch.data.show.sheet import Card, View
 from eztorch.datasets.collate import collate
 from eztorch.datasets.decoders import VideoDecodeError, build_decoder
 from eztorch.datasets.failures import SampleFailure

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eztorch.data.annotation_files import needs_num_frames
-from eztorch.data.assign import assign_groups
-from eztorch.data.check_sources import SPLIT_FOLDERS
+from eztorch.data.check.sources import SPLIT_FOLDERS
+from eztorch.data.index.probe import probe
 from eztorch.data.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Medium, frame_numbers, list_files, list_media, suffix
 from eztorch.data.pool import run_all
-from eztorch.data.probe import probe
 from eztorch.data.progress import progress
+from eztorch.data.split.annotation_files import needs_num_frames
+from eztorch.data.split.assign import assign_groups
 from eztorch.datasets.annotations import LabeledVideo
 from eztorch.datasets.annotations.action_lists import read_hmdb51, read_ucf101
 from eztorch.datasets.annotations.forms import read_annotation

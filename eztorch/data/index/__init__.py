@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; bad files do not make it fail, `eztorch data check` judges them."""
     from rich.console import Console
 
-    from eztorch.data.indexing import index_folder, print_summary
+    from eztorch.data.index.indexing import index_folder, print_summary
     from eztorch.datasets.video_index import INDEX_NAME
 
     index, probed = index_folder(

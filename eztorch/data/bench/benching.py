@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eztorch.data.bench_sources import FILE_DECODERS, Source
+from eztorch.data.bench.sources import FILE_DECODERS, Source
+from eztorch.data.bench.throughput import Speed, common_files, take_turns
 from eztorch.data.files import atomic_file
+from eztorch.data.index.probe import probe
 from eztorch.data.pool import usable_cores
-from eztorch.data.prepare_plan import Task, prepare
-from eztorch.data.presets import Recipe
-from eztorch.data.probe import probe
+from eztorch.data.prepare.plan import Task, prepare
+from eztorch.data.prepare.presets import Recipe
 from eztorch.data.progress import progress
 from eztorch.data.text import amount, figure, table
-from eztorch.data.throughput import Speed, common_files, take_turns
 from eztorch.datasets.video_index import VideoFacts
 from eztorch.utils.errors import ConfigError, DataError
 

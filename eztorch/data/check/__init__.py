@@ -11,7 +11,7 @@ from eztorch.data.pool import add_workers_argument
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eztorch.data.check_sources import Split
+    from eztorch.data.check.sources import Split
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from eztorch.data.check_findings import check_kinds
-    from eztorch.data.check_report import (
+    from eztorch.data.check.checking import all_findings, examine_all, find_digests
+    from eztorch.data.check.findings import check_kinds
+    from eztorch.data.check.report import (
         print_findings,
         quarantine,
         report_json,
@@ -73,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
         write_kept,
         write_list,
     )
-    from eztorch.data.checking import all_findings, examine_all, find_digests
 
     check_kinds(arguments.ignore)
     splits, folder = _splits(arguments)
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
     """Return what is to be checked, and the folder in which media that no split lists are looked for."""
-    from eztorch.data.check_sources import read_sources
+    from eztorch.data.check.sources import read_sources
 
     if arguments.config_name is None and not arguments.sources:
         raise ConfigError("what is to be checked? Give a folder, annotation files, or -cn EXPERIMENT dir.data=...")
@@ -109,7 +109,7 @@ def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
         )
         return splits, arguments.prefix
 
-    from eztorch.data.check_datamodule import datamodule_splits
+    from eztorch.data.check.datamodule import datamodule_splits
     from eztorch.data.experiment import load_datamodule
 
     datamodule = load_datamodule(arguments.config_name, arguments.config_path, arguments.sources)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eztorch.data.check_findings import Finding
-from eztorch.data.check_sources import Item, Split, video_item
+from eztorch.data.check.findings import Finding
+from eztorch.data.check.sources import Item, Split, video_item
 from eztorch.datamodules.base import BaseDataModule
 from eztorch.datamodules.video import VideoBaseDataModule
 from eztorch.datasets.annotations import LabeledVideoPaths

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from eztorch.data.files import JsonLines
 from eztorch.data.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Medium, list_media, suffix
 from eztorch.data.pool import Outcome, run_all
-from eztorch.data.prepare_plan import Task, ledger_path, make_tasks, prepare, read_ledgers
-from eztorch.data.presets import Recipe
+from eztorch.data.prepare.plan import Task, ledger_path, make_tasks, prepare, read_ledgers
+from eztorch.data.prepare.presets import Recipe
 from eztorch.data.progress import Progress, duration, progress
 from eztorch.data.shards import Shard
 from eztorch.data.text import amount, size
@@ -124,7 +124,7 @@ class Preparation:
 
     def measure(self, number: int) -> None:
         """Read clips of some videos before and after, and say how much faster it is now."""
-        from eztorch.data.throughput import Shape, compare
+        from eztorch.data.bench.throughput import Shape, compare
 
         ledger = read_ledgers(self.output)
         done = [(task, line) for task in self.tasks for line in ledger.get(task.path, []) if task.is_done(line)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eztorch.data.arguments import above_zero, whole_number
 from eztorch.data.pool import add_workers_argument
-from eztorch.data.presets import FORMS, SPEEDS, Recipe
+from eztorch.data.prepare.presets import FORMS, SPEEDS, Recipe
 from eztorch.data.shards import add_shard_argument, find_shard
 
 
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command: exit status 1 when something could not be read."""
-    from eztorch.data.preparing import Preparation
+    from eztorch.data.prepare.preparing import Preparation
 
     recipe = Recipe(
         to=arguments.to,

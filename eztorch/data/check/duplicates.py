@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eztorch.data.check.look import Grey
 from eztorch.data.listing import IMAGE_SUFFIXES, list_files, suffix
-from eztorch.data.look import Grey
 from eztorch.datasets.video_index import VideoFacts
 
 Key = TypeVar("Key", bound=Hashable)
@@ -63,7 +63,7 @@ def alike(signatures: Mapping[Key, Grey], seconds: Mapping[Key, float | None]) -
     """Find media that look the same: copies in other sizes, encodings or rates, not parts or crops of one another.
 
     Args:
-        signatures: Thumbnails of each, shape (S, 16, 16), see `eztorch.data.look.Look`.
+        signatures: Thumbnails of each, shape (S, 16, 16), see `eztorch.data.check.look.Look`.
         seconds: Duration of each, None for images and frames.
 
     Returns:

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from eztorch.data.files import JsonLines, atomic_file
+from eztorch.data.index.probe import probe
 from eztorch.data.listing import KINDS, Medium, list_media
 from eztorch.data.pool import run_all
-from eztorch.data.probe import probe
 from eztorch.data.progress import duration, progress
 from eztorch.data.text import amount, size
 from eztorch.datasets.video_index import INDEX_NAME, VideoFacts, VideoIndex, stamp

@@ -11,7 +11,7 @@ from eztorch.data.pool import add_workers_argument
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eztorch.data.splitting import Source, Splits
+    from eztorch.data.split.splitting import Source, Splits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from rich.console import Console
 
-    from eztorch.data.annotation_files import refuse_existing, write_annotation
-    from eztorch.data.groups import find_groups
-    from eztorch.data.splitting import print_splits, with_num_frames
+    from eztorch.data.split.annotation_files import refuse_existing, write_annotation
+    from eztorch.data.split.groups import find_groups
+    from eztorch.data.split.splitting import print_splits, with_num_frames
 
     console = Console(highlight=False, soft_wrap=True)
     source, official = _read(arguments)
@@ -101,7 +101,7 @@ def _write_classes(folder: Path, names: Sequence[str], official: str | None) -> 
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Source, Splits | None]:
-    from eztorch.data.splitting import read_official, read_source
+    from eztorch.data.split.splitting import read_official, read_source
 
     if not arguments.official:
         return read_source(arguments.source, kind=arguments.kind, prefix=arguments.prefix), None
@@ -111,7 +111,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Source, Splits | None]:
 
 
 def _split(arguments: argparse.Namespace, source: Source, groups: Sequence[str]) -> Splits:
-    from eztorch.data.splitting import parse_ratios, split_by_ratios, split_in_folds
+    from eztorch.data.split.splitting import parse_ratios, split_by_ratios, split_in_folds
 
     if arguments.all is not None:
         return {arguments.all: list(range(len(source.videos)))}

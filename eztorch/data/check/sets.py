@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from eztorch.data.check_findings import Finding
-from eztorch.data.check_media import Examined
-from eztorch.data.check_sources import Item, Split
-from eztorch.data.duplicates import alike, grouped
-from eztorch.data.groups import find_groups
+from eztorch.data.check.duplicates import alike, grouped
+from eztorch.data.check.findings import Finding
+from eztorch.data.check.media import Examined
+from eztorch.data.check.sources import Item, Split
 from eztorch.data.listing import list_media
+from eztorch.data.split.groups import find_groups
 
 # Classes count as unbalanced when the largest has this many times the media of the smallest.
 _UNBALANCED = 10
@@ -138,7 +138,7 @@ def check_same_path(splits: Sequence[Split]) -> Iterator[Finding]:
 
 
 def check_groups(splits: Sequence[Split], choice: str) -> Iterator[Finding]:
-    """Find sources that have clips in two splits; see `eztorch.data.groups.find_groups`."""
+    """Find sources that have clips in two splits; see `eztorch.data.split.groups.find_groups`."""
     names = [item.name for split in splits for item in split.items]
     how, groups = find_groups(names, choice)
     if how == "none":

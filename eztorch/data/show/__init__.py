@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from eztorch.data.sheet import animate, draw_sheet, save_sheet
-    from eztorch.data.show_samples import file_cards, load_samples
+    from eztorch.data.show.samples import file_cards, load_samples
+    from eztorch.data.show.sheet import animate, draw_sheet, save_sheet
 
     is_gif = arguments.out.suffix.lower() == ".gif"
     if arguments.out.suffix.lower() not in _SUFFIXES:

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from eztorch.data.files import atomic_file, atomic_folder, read_json_lines
+from eztorch.data.index.probe import FAILURES, probe
 from eztorch.data.listing import Medium
 from eztorch.data.pictures import shrink_folder, shrink_picture
-from eztorch.data.presets import Recipe
-from eztorch.data.probe import FAILURES, probe
-from eztorch.data.recode import extract_frames, recode_video
+from eztorch.data.prepare.presets import Recipe
+from eztorch.data.prepare.recode import extract_frames, recode_video
 from eztorch.data.shards import Shard
 from eztorch.datasets.decoders.errors import brief
 from eztorch.utils.errors import DataError

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from eztorch.data.bench.throughput import Read, Shape, clip_read
 from eztorch.data.experiment import load_config
 from eztorch.data.listing import Medium, list_media
-from eztorch.data.throughput import Read, Shape, clip_read
 from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.utils.config import build

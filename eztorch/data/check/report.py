@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eztorch.data.annotation_files import write_annotation
-from eztorch.data.check_findings import KINDS, Finding
-from eztorch.data.check_sets import class_counts, is_evaluation
-from eztorch.data.check_sources import Split
+from eztorch.data.check.findings import KINDS, Finding
+from eztorch.data.check.sets import class_counts, is_evaluation
+from eztorch.data.check.sources import Split
 from eztorch.data.files import atomic_file
+from eztorch.data.split.annotation_files import write_annotation
 from eztorch.data.text import amount
 from eztorch.datasets.annotations import LabeledVideo
 from eztorch.utils.errors import DataError

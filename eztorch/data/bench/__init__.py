@@ -64,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command: exit status 1 when some of the files cannot be read."""
-    from eztorch.data.bench_sources import Files, Source, load_experiment
-    from eztorch.data.benching import run_bench
-    from eztorch.data.throughput import Shape
+    from eztorch.data.bench.benching import run_bench
+    from eztorch.data.bench.sources import Files, Source, load_experiment
+    from eztorch.data.bench.throughput import Shape
 
     if arguments.config_name is None and not arguments.sources:
         raise ConfigError("what is to be read? Give a folder, or -cn EXPERIMENT dir.data=...")

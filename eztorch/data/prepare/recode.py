@@ -16,7 +16,7 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from eztorch.data.presets import Recipe
+from eztorch.data.prepare.presets import Recipe
 from eztorch.datasets.decoders.errors import UnreadableError
 from eztorch.datasets.decoders.frame_index import FrameIndex
 from eztorch.datasets.decoders.packets import PacketFile

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from eztorch.data.check_findings import KINDS, Finding
-from eztorch.data.check_media import Examined, Task, examine
-from eztorch.data.check_sets import (
+from eztorch.data.check.duplicates import candidates, digest, grouped
+from eztorch.data.check.findings import KINDS, Finding
+from eztorch.data.check.media import Examined, Task, examine
+from eztorch.data.check.sets import (
     check_classes,
     check_copies,
     check_frame_counts,
@@ -20,8 +21,7 @@ from eztorch.data.check_sets import (
     check_same_path,
     check_unlisted,
 )
-from eztorch.data.check_sources import Split
-from eztorch.data.duplicates import candidates, digest, grouped
+from eztorch.data.check.sources import Split
 from eztorch.data.files import JsonLines, read_json_lines
 from eztorch.data.pool import run_all
 from eztorch.data.progress import progress
@@ -86,7 +86,7 @@ def all_findings(
         splits: The splits.
         examined: What was found of each medium.
         digests: See `find_digests`.
-        group: How sources are told, see `eztorch.data.groups.find_groups`.
+        group: How sources are told, see `eztorch.data.split.groups.find_groups`.
         folder: Where to look for media that no split lists; None for nowhere.
     """
     findings = [*_of_media(splits, examined), *check_classes(splits), *check_same_path(splits)]

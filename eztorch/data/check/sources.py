@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from eztorch.data.check_findings import Finding
+from eztorch.data.check.findings import Finding
 from eztorch.data.listing import IMAGE_SUFFIXES, Medium, list_media, suffix
 from eztorch.datasets.annotations import VIDEO_EXTENSIONS, LabeledVideo
 from eztorch.datasets.annotations.forms import read_annotation, read_csv_lines
