@@ -13,8 +13,9 @@ from typing_extensions import Unpack
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
 
-# Names that configurations of the predecessor use and that no longer import with today's libraries.
+# Names that configurations of the predecessor use, of libraries that no longer import and of what stands elsewhere.
 _RENAMED = {
+    "eztorch.models.siamese.sce_tokens.SCEDistillTokens": "eztorch.models.siamese.SCEDistillTokens",
     "pytorchvideo.transforms.": "eztorch.transforms.video.",
 }
 # Keys that Hydra reads itself.

@@ -10,6 +10,8 @@ from eztorch.models.siamese.mocov3 import MoCov3Model
 from eztorch.models.siamese.nnclr import NNCLRModel
 from eztorch.models.siamese.ressl import ReSSLModel
 from eztorch.models.siamese.sce import SCEModel
+from eztorch.models.siamese.sce_distill_tokens import SCEDistillTokensModel
+from eztorch.models.siamese.sce_tokens import SCETokensModel
 from eztorch.models.siamese.simclr import SimCLRModel
 from eztorch.models.siamese.simsiam import SimSiamModel
 from eztorch.models.siamese.supcon import SupConModel
@@ -17,6 +19,8 @@ from eztorch.models.siamese.swav import SwAVModel
 from eztorch.models.siamese.vicreg import VICRegModel
 from eztorch.models.siamese.view_plan import ViewPlan
 from eztorch.models.siamese.wmse import WMSEModel
+
+SCEDistillTokens = SCEDistillTokensModel  # as the predecessor has it
 
 __all__ = [
     "BYOLModel",
@@ -27,7 +31,10 @@ __all__ = [
     "MoCov3Model",
     "NNCLRModel",
     "ReSSLModel",
+    "SCEDistillTokens",
+    "SCEDistillTokensModel",
     "SCEModel",
+    "SCETokensModel",
     "SiameseModel",
     "SimCLRModel",
     "SimSiamModel",

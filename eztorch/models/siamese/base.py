@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -34,7 +34,7 @@ Scalars = dict[str, Tensor | float]
 
 
 class Features(NamedTuple):
-    """Features of a batch.
+    """Features of a batch; of a trunk that gives T tokens a sample, shapes (B, T, C) and (B, T, D).
 
     Attributes:
         h: Output of the trunk, shape (B, C).
@@ -95,6 +95,9 @@ class SiameseModel(LightningModule, ABC):
         ConfigError: A value is out of its range, or the networks do not fit together.
     """
 
+    # Whether the queries of a view are compared with the same view, seen by another network.
+    views_with_themselves: ClassVar[bool] = False
+
     def __init__(
         self,
         *,
@@ -121,7 +124,13 @@ class SiameseModel(LightningModule, ABC):
         check_chain(self.trunk, self.projector, self.predictor)
         self.optimizer = optimizer
         self.plan = ViewPlan(
-            num_global_crops, num_local_crops, sym, mutual_pass, num_splits, num_splits_per_combination
+            num_global_crops,
+            num_local_crops,
+            sym,
+            mutual_pass,
+            num_splits,
+            num_splits_per_combination,
+            self.views_with_themselves,
         )
         self.normalize_outputs = normalize_outputs
         self.train_transform = build_transform(train_transform)
@@ -261,7 +270,8 @@ class SiameseModel(LightningModule, ABC):
 
         Returns:
             Step output (see the design page): loss, scalars, and the features h, z, q of the first query view,
-            detached, shapes (B, C) and (B, D); those of a view in patches are the means over its combinations.
+            detached, shapes (B, C) and (B, D); those of a view in patches are the means over its combinations, those of
+            tokens the means over the tokens.
 
         Raises:
             DataError: The batch has another number of views than the plan.
@@ -281,7 +291,7 @@ class SiameseModel(LightningModule, ABC):
         features = {
             name: x.detach().mean(dim=0) if len(x) > 1 else x[0].detach() for name, x in first._asdict().items()
         }
-        return {"loss": loss, "scalars": named, **features}
+        return {"loss": loss, "scalars": named, **_of_samples(features)}
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
         """Return the features h, z, q of a batch (of its first view, when it has several); None for an empty batch."""
@@ -396,4 +406,9 @@ class SiameseModel(LightningModule, ABC):
         if is_empty(batch):
             return None
         inputs = apply_transform(transform, batch["input"])
-        return self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict()
+        return _of_samples(self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict())
+
+
+def _of_samples(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return features of samples, shape (B, D); those of tokens, shape (B, T, D), are averaged."""
+    return {name: x if x.ndim == 2 else x.flatten(1, -2).mean(dim=1) for name, x in features.items()}

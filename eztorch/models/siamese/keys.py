@@ -156,7 +156,7 @@ class PendingKeys:
         """Keep the keys of a batch.
 
         Args:
-            keys: Keys of each key view, each of shape (B, D).
+            keys: Keys of each key view, each of shape (B, D), or (B, T, D) of tokens.
         """
         self._batches.append(torch.stack(list(keys), dim=1))
 
@@ -170,9 +170,10 @@ class PendingKeys:
         Returns:
             Keys of all V key views of all R processes, shape (V * N * R, D) for N samples of a process: those of the
             first key view, then those of the second; of a view sample 0 of every rank, then sample 1. As rank r
-            trains on every R-th sample from r on, this is the order that one process has for the same samples.
+            trains on every R-th sample from r on, this is the order that one process has for the same samples. The
+            tokens of a sample stay together.
         """
         local = torch.cat(self._batches)
         self.clear()
-        rows = gather_without_gradient(local).view(-1, *local.shape)  # (R, N, V, D)
-        return rows.permute(2, 1, 0, 3).flatten(0, 2)
+        rows = gather_without_gradient(local).view(-1, *local.shape)  # (R, N, V, D), or (R, N, V, T, D)
+        return rows.transpose(0, 2).flatten(0, -2)

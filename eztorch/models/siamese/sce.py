@@ -14,10 +14,9 @@ from typing_extensions import Unpack
 
 from eztorch.losses import sce_chance_level, sce_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
-from eztorch.models.siamese.checks import above_zero, not_negative, share
+from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.sce_schedules import SCESchedules
 from eztorch.models.siamese.target_branch import TargetBranch
-from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
-from eztorch.utils.names import choose
 
 
 @final
@@ -94,24 +93,18 @@ class SCEModel(SiameseModel):
         branch.require_negatives()
         self.use_target(branch)
         self.temp = above_zero("temp", temp)
-        self._temp_m = partial(
-            warmed_up,
-            start=above_zero("start_warmup_temp_m", start_warmup_temp_m),
-            base=above_zero("temp_m", temp_m),
-            end=temp_m,
-            warmup_ramp=choose(RAMPS, warmup_scheduler_temp_m, "warmup_scheduler_temp_m"),
-            decay_ramp=constant,
+        self.schedules = SCESchedules(
+            temp_m=temp_m,
+            start_warmup_temp_m=start_warmup_temp_m,
+            warmup_epoch_temp_m=warmup_epoch_temp_m,
+            warmup_scheduler_temp_m=warmup_scheduler_temp_m,
+            coeff=coeff,
+            start_warmup_coeff=start_warmup_coeff,
+            warmup_epoch_coeff=warmup_epoch_coeff,
+            warmup_scheduler_coeff=warmup_scheduler_coeff,
+            scheduler_coeff=scheduler_coeff,
+            final_scheduler_coeff=final_scheduler_coeff,
         )
-        self._coeff = partial(
-            warmed_up,
-            start=share("start_warmup_coeff", start_warmup_coeff),
-            base=share("coeff", coeff),
-            end=share("final_scheduler_coeff", final_scheduler_coeff),
-            warmup_ramp=choose(RAMPS, warmup_scheduler_coeff, "warmup_scheduler_coeff"),
-            decay_ramp=constant if scheduler_coeff is None else choose(RAMPS, scheduler_coeff, "scheduler_coeff"),
-        )
-        self.warmup_epoch_temp_m = not_negative("warmup_epoch_temp_m", warmup_epoch_temp_m)
-        self.warmup_epoch_coeff = not_negative("warmup_epoch_coeff", warmup_epoch_coeff)
 
     @property
     def chance_level(self) -> float | None:
@@ -130,8 +123,8 @@ class SCEModel(SiameseModel):
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the target's relations at an optimizer step."""
-        return self._temp_m(step, warmup=self.warmup_epoch_temp_m * self.steps_per_epoch, total=self.total_steps - 1)
+        return self.schedules.temp_m_at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
 
     def coeff_at(self, step: int) -> float:
         """Return the share of the positive in the target at an optimizer step."""
-        return self._coeff(step, warmup=self.warmup_epoch_coeff * self.steps_per_epoch, total=self.total_steps - 1)
+        return self.schedules.coeff_at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)

@@ -109,10 +109,10 @@ class TargetBranch:
         """Keep the keys of a batch for the queue, where there is one, until the optimizer step.
 
         Args:
-            keys: Keys of each key view as they are compared, each of shape (B, D).
+            keys: Keys of each key view as they are compared, each of shape (B, D), or (B, T, D) of tokens.
         """
         if self.queue is not None:
-            keys_of.check_feature_dim(self.queue, keys[0].shape[1])
+            keys_of.check_feature_dim(self.queue, keys[0].shape[-1])
             self._pending.add(keys)
 
     def negatives(self, keys: Mapping[int, Tensor]) -> dict[int, dict[str, Any]]:

@@ -32,6 +32,8 @@ class ViewPlan:
             statistics of; False: one forward a view.
         num_splits: Patches along the height and along the width; 0 encodes the views whole.
         num_splits_per_combination: Patches of a combination.
+        itself: Every view is key and query, and is compared with nothing but itself as another network sees it; then
+            one view is enough, and `sym` must be false.
 
     Raises:
         ConfigError: A number is out of its range, or there is no pair of views.
@@ -48,6 +50,7 @@ class ViewPlan:
     mutual_pass: bool = False
     num_splits: int = 0
     num_splits_per_combination: int = 2
+    itself: bool = False
 
     def __post_init__(self) -> None:
         if self.num_global_crops < 1 or self.num_local_crops < 0:
@@ -55,7 +58,9 @@ class ViewPlan:
                 f"num_global_crops={self.num_global_crops} must be at least 1 "
                 f"and num_local_crops={self.num_local_crops} at least 0."
             )
-        if self.num_views < 2:
+        if self.itself and self.sym:
+            raise ConfigError("The views are not compared with one another, so there is no sym; write model.sym=false.")
+        if self.num_views < 2 and not self.itself:
             raise ConfigError("num_global_crops=1 and num_local_crops=0 leave no pair of views to compare.")
         if self.num_splits < 0 or self.num_splits == 1:
             raise ConfigError(f"num_splits={self.num_splits} must be 0 (whole views) or at least 2.")
@@ -73,11 +78,15 @@ class ViewPlan:
     @property
     def key_views(self) -> tuple[int, ...]:
         """Views that the target encodes."""
+        if self.itself:
+            return tuple(range(self.num_views))
         return tuple(range(self.num_global_crops)) if self.sym else (0,)
 
     @cached_property
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Compared views as (key, query)."""
+        if self.itself:
+            return tuple((view, view) for view in self.key_views)
         return tuple((k, q) for k in self.key_views for q in range(self.num_views) if q != k)
 
     @cached_property

@@ -23,6 +23,29 @@ _DINO_HEAD = {
     "bottleneck_dim": 4,
     "output_dim": 6,
 }
+# Three tokens of four numbers from images or clips: the tests put another pooling in the first place.
+_TOKENS = {
+    "trunk": {
+        "_target_": "torch.nn.Sequential",
+        "_args_": [
+            {"_target_": "torch.nn.AdaptiveAvgPool2d", "output_size": 2},
+            {"_target_": "torch.nn.Flatten", "start_dim": 2},
+            {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 16},
+            {"_target_": "torch.nn.LayerNorm", "normalized_shape": 16},
+            {"_target_": "torch.nn.ReLU"},
+        ],
+    }
+}
+_TEACHER = {
+    "teacher": {
+        "_target_": "torch.nn.Sequential",
+        "_args_": [
+            {"_target_": "torch.nn.Flatten", "start_dim": 2},
+            {"_target_": "torch.nn.AdaptiveAvgPool1d", "output_size": 4},
+            {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 4},
+        ],
+    }
+}
 
 # Name of the case: class and keys.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -45,6 +68,31 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "swav with a queue": (
         "SwAVModel",
         {"predictor": _PROTOTYPES, "freeze_prototypes_epochs": 0, "queue_start_epoch": 0, **_QUEUE},
+    ),
+    "sce on tokens": ("SCETokensModel", {**_TOKENS, **_QUEUE, "sym": True}),
+    "sce on tokens, all of the batch": (
+        "SCETokensModel",
+        {
+            **_TOKENS,
+            **_QUEUE,
+            "use_keys": False,
+            "use_all_keys": True,
+            "positive_radius": 1,
+            "normalize_positive_coeff": True,
+        },
+    ),
+    "sce distillation of tokens": (
+        "SCEDistillTokensModel",
+        {
+            **_TOKENS,
+            **_TEACHER,
+            **_QUEUE,
+            "num_global_crops": 2,
+            "use_keys": False,
+            "use_all_keys": True,
+            "positive_radius": 1,
+            "keep_aligned_positive": False,
+        },
     ),
     "dino": ("DINOModel", {"projector": _DINO_HEAD, "freeze_last_layer_epochs": 0, **_NO_PREDICTOR}),
 }
