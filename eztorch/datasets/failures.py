@@ -1,15 +1,36 @@
-"""What is kept of a video that could not be read."""
+"""Samples that cannot be read: the error, and what is kept of it."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from eztorch.utils.errors import EztorchError
 
-class SampleFailure(NamedTuple):
-    """A video that could not be read.
+
+class ReadError(EztorchError):
+    """A video or an image, or a part of it that is needed, cannot be read.
 
     Attributes:
-        idx: Index of the video in its dataset.
+        path: The file or folder.
+        decoder: Name of what should have read it.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, path: str, decoder: str, reason: str) -> None:
+        super().__init__(path, decoder, reason)  # what pickle gives back to the constructor
+        self.path = path
+        self.decoder = decoder
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: decoder {self.decoder!r} cannot read it: {self.reason}"
+
+
+class SampleFailure(NamedTuple):
+    """A sample that could not be read.
+
+    Attributes:
+        idx: Index of the sample in its dataset.
         path: The file or folder.
         decoder: Name of the decoder that gave up.
         reason: Why.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eztorch.datasets.decoders.errors import brief
 from eztorch.datasets.decoders.pictures import decode_picture
-from eztorch.datasets.reading import ReadError
+from eztorch.datasets.failures import ReadError
 from eztorch.utils.errors import DataError
 
 _JPEG = b"\xff\xd8"

@@ -21,7 +21,6 @@ from eztorch.datasets.clip_samplers import (
     FrameSampler,
     all_clips,
 )
-from eztorch.datasets.decoders import VideoDecodeError
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
 from eztorch.utils.errors import ConfigError, DataError, EztorchError
@@ -127,7 +126,6 @@ class LabeledVideoDataset(Dataset[Item]):
             label=lambda index: self.videos.target(index)["label"],
             training=self.training,
             on_error=self.on_error,
-            error_type=VideoDecodeError,
         )
 
     def _read(self, index: int, address: tuple[int, ...]) -> list[Sample]:

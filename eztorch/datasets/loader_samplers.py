@@ -6,7 +6,7 @@ draws for a sample depends on its address alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
@@ -87,9 +87,11 @@ class EpochSampler(DistributedSampler[SampleAddress]):
 
     def _pass(self, number: int, start: int) -> Iterator[SampleAddress]:
         length = len(self.dataset)  # type: ignore[arg-type]  # a range
-        order = torch.randperm(length, generator=generator(self.seed, number)) if self.shuffle else torch.arange(length)
+        order: Sequence[int] = range(length)
+        if self.shuffle:
+            order = torch.randperm(length, generator=generator(self.seed, number)).tolist()
         places = range(self.rank, self.total_size, self.num_replicas)
-        return (SampleAddress(number, int(order[place % length])) for place in places[start:])
+        return (SampleAddress(number, order[place % length]) for place in places[start:])
 
 
 class PassBatchSampler(BatchSampler):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.failures import ReadError, SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
 from eztorch.utils.randomness import generator, run_seed
 
@@ -24,25 +24,6 @@ ON_ERROR = ("skip", "raise", "count_as_wrong")
 MAX_MISSES = 10
 # Stream of random numbers of the stand-ins; at one address the transform has the address itself and clips have 1.
 _STAND_IN = 2
-
-
-class ReadError(EztorchError):
-    """A sample, or a part of it that is needed, cannot be read.
-
-    Attributes:
-        path: The file or folder.
-        decoder: Name of what should have read it.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: str, decoder: str, reason: str) -> None:
-        super().__init__(path, decoder, reason)  # what pickle gives back to the constructor
-        self.path = path
-        self.decoder = decoder
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.decoder} cannot read it: {self.reason}"
 
 
 def check_on_error(value: str) -> str:
@@ -88,7 +69,6 @@ def read_item(
     label: Callable[[int], Any],
     training: bool,
     on_error: str,
-    error_type: type[Exception] = ReadError,
 ) -> Item:
     """Read the item of an address, or do what `on_error` says where that is impossible.
 
@@ -102,10 +82,9 @@ def read_item(
         label: From an index to the label of its sample, known without reading it; for the failures.
         training: Whether another sample may stand in.
         on_error: One of `ON_ERROR`.
-        error_type: What `read` raises for a sample that cannot be read; it has `path`, `decoder` and `reason`.
 
     Raises:
-        ReadError: Or the `error_type`: `on_error` is `raise`, or `MAX_MISSES` samples in a row cannot be read.
+        ReadError: `on_error` is `raise`, or `MAX_MISSES` samples in a row cannot be read.
     """
     epoch, index = split_address(address)
     failures: list[SampleFailure] = []
@@ -115,11 +94,10 @@ def read_item(
             chosen = int(stand_ins[stand_in(len(stand_ins), epoch, index, len(failures))])
         try:
             samples = read(chosen, (run_seed(), epoch, index, len(failures)))
-        except error_type as error:
-            facts: Any = error
+        except ReadError as error:
             is_wrong = on_error == "count_as_wrong"
             failures.append(
-                SampleFailure(chosen, facts.path, facts.decoder, facts.reason, epoch, label(chosen), is_wrong)
+                SampleFailure(chosen, error.path, error.decoder, error.reason, epoch, label(chosen), is_wrong)
             )
             if on_error == "raise" or len(failures) == MAX_MISSES:
                 raise

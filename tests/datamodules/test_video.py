@@ -207,7 +207,7 @@ def test_unreadable__videos_have_stand_ins_in_training(damaged, workers):
 
 def test_unreadable__videos_raise_with_their_path_where_they_are_told_to(damaged):
     loader = evaluated(damaged, on_error="raise", loader={"num_workers": 1}).val_dataloader()
-    with pytest.raises(RuntimeError, match=r"(?s)val/falling/v0.mp4: decoder 'pyav' cannot read this video"):
+    with pytest.raises(RuntimeError, match=r"(?s)val/falling/v0.mp4: decoder 'pyav' cannot read it"):
         list(loader)
 
 

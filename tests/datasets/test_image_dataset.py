@@ -18,8 +18,8 @@ from eztorch.datasets import (
     ShardSampler,
     collate,
 )
+from eztorch.datasets.failures import ReadError
 from eztorch.datasets.image_sources import ImageArray
-from eztorch.datasets.reading import ReadError
 from eztorch.datasets.resident_images import ImageMemory, ResidentImages
 from eztorch.datasets.subsets import Subset
 from eztorch.utils.errors import ConfigError, DataError
@@ -183,9 +183,7 @@ def test_memory__treats_unreadable_images_as_the_worker_path_does(damaged, train
 def test_memory__of_unreadable_images_alone_is_an_error(damaged):
     for file in damaged.glob("*/*.png"):
         file.write_bytes(b"")
-    with pytest.raises(
-        DataError, match=r"datamodule\.train: none of the 6 images can be read; .*0000\.png"
-    ):
+    with pytest.raises(DataError, match=r"datamodule\.train: none of the 6 images can be read; .*0000\.png"):
         memory(ImageFolder(damaged)).load()
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from eztorch.datasets.failures import ReadError
 from eztorch.datasets.image_choices import ImageChain, ImageChoice, part_by_class
 from eztorch.datasets.image_folder import class_folders, list_images
 from eztorch.datasets.image_sources import ImageArray, ImageFiles, ImagePairs, read_image, to_tensor
-from eztorch.datasets.reading import ReadError
 from eztorch.utils.errors import ConfigError, DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -74,7 +74,7 @@ def test_read_image__errors_name_the_file_and_the_reason(tmp_path):
             read_image(str(tmp_path / name))
         assert caught.value.reason
         assert pickle.loads(pickle.dumps(caught.value)).path == str(tmp_path / name)
-    with pytest.raises(ReadError, match=r"missing\.jpg: image cannot read it: No such file"):
+    with pytest.raises(ReadError, match=r"missing\.jpg: decoder 'image' cannot read it: No such file"):
         read_image(str(tmp_path / "missing.jpg"))
 
 
@@ -173,7 +173,7 @@ def test_pairs__are_read_and_their_labels_known_without_reading(name):
     source = ImagePairs(Pairs(**{name: torch.tensor([1, 0])}))
     assert (source.labels.tolist(), source.classes) == ([1, 0], ("one", "two"))
     assert torch.equal(source.read(0), to_tensor(PIXELS))
-    with pytest.raises(ReadError, match=r"Pairs\[1\]: Pairs cannot read it: disk is gone"):
+    with pytest.raises(ReadError, match=r"Pairs\[1\]: decoder 'Pairs' cannot read it: disk is gone"):
         source.read(1)
 
 

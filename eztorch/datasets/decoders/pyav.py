@@ -36,8 +36,8 @@ class PyAVDecoder:
     """Reads whatever FFmpeg reads, in the exact order and with the exact time stamps of the file.
 
     Pictures are turned as the file says, and converted by FFmpeg with the colour matrix and range that it states. Those
-    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, by up to
-    100 in single pixels at the edges of saturated colours, where the libraries interpolate chroma in other ways.
+    of 8-bit videos equal the ones of torchcodec and decord. Those of 10-bit videos differ by about 1 of 255, in single
+    pixels at the edges of saturated colours by 180 and more, because the libraries interpolate chroma in other ways.
 
     Args:
         num_threads: Threads of FFmpeg for one video; 1 is best in a loader worker, 0 lets FFmpeg decide.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eztorch.utils.errors import EztorchError
+from eztorch.datasets.failures import ReadError
 
 FrameNumbers: TypeAlias = "Sequence[int] | NDArray[np.int64]"
 
@@ -135,20 +135,5 @@ class Decoder(Protocol):
         """
 
 
-class VideoDecodeError(EztorchError):
-    """A video, or a part of it that is needed, cannot be decoded.
-
-    Attributes:
-        path: The video.
-        decoder: Name of the decoder.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, path: str, decoder: str, reason: str) -> None:
-        super().__init__(path, decoder, reason)  # what pickle gives back to the constructor
-        self.path = path
-        self.decoder = decoder
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: decoder {self.decoder!r} cannot read this video: {self.reason}"
+class VideoDecodeError(ReadError):
+    """A video, or a part of it that is needed, cannot be decoded."""

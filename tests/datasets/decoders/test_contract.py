@@ -220,7 +220,7 @@ def test_error__names_the_path_the_decoder_and_the_reason(name, tmp_path):
 def test_error__pickles_so_that_it_can_leave_a_worker(name):
     error = pickle.loads(pickle.dumps(VideoDecodeError("a.mp4", name, "it is cut off")))
     assert (error.path, error.decoder, error.reason) == ("a.mp4", name, "it is cut off")
-    assert str(error) == f"a.mp4: decoder {name!r} cannot read this video: it is cut off"
+    assert str(error) == f"a.mp4: decoder {name!r} cannot read it: it is cut off"
 
 
 def test_frames__are_those_of_the_numbers_in_the_order_asked(name, video, frames):
