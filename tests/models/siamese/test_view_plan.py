@@ -29,6 +29,15 @@ def test_view_plan__one_global_crop_needs_local_crops():
         ViewPlan(num_global_crops=1)
 
 
+def test_view_plan__itself_compares_each_view_with_itself_alone():
+    plan = ViewPlan(num_global_crops=2, num_local_crops=1, itself=True)
+    assert plan.key_views == plan.query_views == (0, 1, 2)
+    assert plan.pairs == ((0, 0), (1, 1), (2, 2))
+    assert ViewPlan(num_global_crops=1, itself=True).pairs == ((0, 0),)
+    with pytest.raises(ConfigError, match=r"model\.sym=false"):
+        ViewPlan(itself=True, sym=True)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
