@@ -149,4 +149,5 @@ def tiny_pretraining(video_tree: Path) -> list[str]:
 def no_seed_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the seed of a run that another test made in this process."""
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what the test leaves there is taken back, where nothing was before
+        monkeypatch.delenv(name)

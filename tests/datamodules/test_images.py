@@ -222,7 +222,7 @@ def test_resident__batches_are_those_of_the_loader_at_any_number_of_processes(ci
                     world_size=world,
                     global_rank=rank,
                     strategy=strategy,
-                    fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_idx=0)),
+                    fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(restarting=False)),
                 )
                 train = datamodule.train_dataloader()
                 train.batch_sampler.sampler.set_epoch(5)
@@ -254,16 +254,16 @@ def test_resident__subsets_and_folds_of_a_split_are_those_of_the_loader(cifar_tr
     train = {
         "global_batch_size": 2,
         "num_folds": 2,
-        "dataset": [{**classes, "repeat": 2}, {**classes, "sample_ratio": 0.5}],
+        "dataset": [classes, {**classes, "sample_ratio": 0.5}],
     }
     pair = []
     for resident in (True, False):
         split = {"global_batch_size": 4, "dataset": classes}
         datamodule = CIFAR10DataModule(cifar_tree, train=train, val=split, resident=resident)
         datamodule.setup("fit")
-        assert (datamodule.num_classes, datamodule.train_num_samples, datamodule.val_num_samples) == (3, 15, 6)
+        assert (datamodule.num_classes, datamodule.train_num_samples, datamodule.val_num_samples) == (3, 9, 6)
         pair.append([*datamodule.train_dataloader(), *datamodule.val_dataloader()])
-    assert len(pair[0]) == 2 * 8 + 2
+    assert len(pair[0]) == 2 * 5 + 2
     for one, other in zip(*pair, strict=True):
         assert all(torch.equal(one[key], other[key]) for key in ("input", "label", "idx"))
 

@@ -1,5 +1,6 @@
 """E epochs of N passes over the data are the run of E * N epochs of one."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,16 @@ def test_folds__are_the_epochs_without_them(tmp_path, method, interval, drop_las
     assert len(found["steps"]) == 6 * (2 if options["drop_last"] else 3)
     assert len({tuple(step["lr"]) for step in found["steps"]}) == (6 if interval == "epoch" else len(found["steps"]))
     assert_same(found, expected)
+
+
+def test_folds__have_the_rate_of_essentialmc2_by_the_step(tmp_path):
+    """Its rate is that of epoch + num_folds * iter / max_iter, where its epochs count passes."""
+    epochs, folds, iterations = 2, 3, 9
+    found = train(tmp_path, epochs=epochs, folds=folds, interval="step")
+    for number, step in enumerate(found["steps"]):
+        epoch, iteration = divmod(number, iterations)
+        passes = epoch * folds + folds * iteration / iterations
+        assert step["lr"] == [pytest.approx(0.5 * (1 + math.cos(math.pi * passes / (epochs * folds))) / 2)]
 
 
 def test_folds__with_accumulated_gradients_are_the_epochs_without_them(tmp_path):
