@@ -2,24 +2,30 @@
 
 from eztorch.models.trunks.resnet import ResNet, create_resnet
 from eztorch.models.trunks.resnet3d import ResNet3d, create_resnet3d_basic
+from eztorch.models.trunks.slowfast import SlowFast, create_slowfast
 from eztorch.models.trunks.token_handler import (
     TokenHandler,
     create_transformer_token_handler_model,
     create_vitransformer_token_handler_model,
 )
 from eztorch.models.trunks.video_head_model import VideoHeadModel, create_video_head_model
+from eztorch.models.trunks.video_networks import VideoNetwork, create_video_network
 from eztorch.models.trunks.vit import VisionTransformer, create_vit
 
 __all__ = [
     "ResNet",
     "ResNet3d",
+    "SlowFast",
     "TokenHandler",
     "VideoHeadModel",
+    "VideoNetwork",
     "VisionTransformer",
     "create_resnet",
     "create_resnet3d_basic",
+    "create_slowfast",
     "create_transformer_token_handler_model",
     "create_video_head_model",
+    "create_video_network",
     "create_vit",
     "create_vitransformer_token_handler_model",
 ]

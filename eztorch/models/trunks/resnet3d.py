@@ -1,30 +1,26 @@
-"""3D residual networks in the manner of SlowFast's slow pathway: no stride over time, temporal kernels in late stages.
+"""3D residual networks: R3D, the slow pathway of SlowFast, C2D and I3D differ in kernels and in one pooling alone.
 
-Papers: SlowFast, https://arxiv.org/abs/1812.03982; ResNet, https://arxiv.org/abs/1512.03385. The bottleneck networks
-are the Slow-R50 and Slow-R101 of pytorchvideo, parameter names included, so that checkpoints of those load.
+Papers: SlowFast, https://arxiv.org/abs/1812.03982; ResNet, https://arxiv.org/abs/1512.03385; I3D,
+https://arxiv.org/abs/1705.07750; C2D and non-local blocks, https://arxiv.org/abs/1711.07971. Without arguments it is
+the slow pathway of SlowFast: no stride over time, temporal kernels in late stages. The bottleneck networks are
+pytorchvideo's, parameter names included, so that checkpoints of those load.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
+from eztorch.models.trunks.inflation import load_inflated
+from eztorch.models.trunks.res_blocks3d import DEPTHS, EXPANSION, BlockStyle, make_stage, make_stem
+from eztorch.models.trunks.resnet import create_resnet
 from eztorch.models.trunks.video_head_model import create_video_head_model
-from eztorch.modules.layers import Triple, make_activation, make_norm, make_pool, triple
+from eztorch.modules.layers import Triple, triple
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
-_DEPTHS = {  # kind of block, blocks in each stage
-    "10": ("basic", (1, 1, 1, 1)),
-    "18": ("basic", (2, 2, 2, 2)),
-    "34": ("basic", (3, 4, 6, 3)),
-    "50": ("bottleneck", (3, 4, 6, 3)),
-    "101": ("bottleneck", (3, 4, 23, 3)),
-}
-_EXPANSION = {"basic": 1, "bottleneck": 4}  # output channels of a block over its inner channels
 _CONV_A_KERNELS: dict[str, tuple[Triple, ...]] = {
     "basic": ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3)),
     "bottleneck": ((1, 1, 1), (1, 1, 1), (3, 1, 1), (3, 1, 1)),
@@ -40,21 +36,27 @@ class ResNet3d(nn.Module):
 
     Args:
         stem: From clips, shape (B, input channels, T, H, W), to feature maps.
-        stages: Residual blocks of each stage.
+        stages: Residual blocks of each stage, under the name `res_blocks`.
         num_features: Channels of the last block.
+        stage1_pool: Pooling after the first stage; None for none.
     """
 
-    def __init__(self, stem: nn.Module, stages: Sequence[Sequence[nn.Module]], num_features: int) -> None:
+    def __init__(
+        self, stem: nn.Module, stages: Sequence[nn.Module], num_features: int, stage1_pool: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(stem, *(nn.Sequential(OrderedDict(res_blocks=nn.Sequential(*s))) for s in stages))
+        self.blocks = nn.Sequential(stem, *stages)
+        if stage1_pool is not None:
+            self.blocks.insert(2, stage1_pool)
         self.num_features = num_features
-        self.num_layers = 1 + sum(len(stage) for stage in stages)
-        self._first_layers = [1 + sum(len(stage) for stage in stages[:i]) for i in range(len(stages))]
+        depths = [len(getattr(block, "res_blocks", ())) for block in self.blocks]
+        self.num_layers = 1 + sum(depths)
+        self._first_layers = [1 + sum(depths[:i]) for i in range(len(depths))]
 
     def get_param_layer_id(self, name: str) -> int:
         """Return the layer that a parameter belongs to: 0 for the stem, then the residual blocks one by one."""
         _, stage, *rest = name.split(".")
-        return 0 if stage == "0" else self._first_layers[int(stage) - 1] + int(rest[1])
+        return 0 if stage == "0" else self._first_layers[int(stage)] + int(rest[1])
 
     @property
     def learnable_params(self) -> list[nn.Parameter]:
@@ -72,71 +74,6 @@ class ResNet3d(nn.Module):
         """
         out: Tensor = self.blocks(x)
         return out
-
-
-class _Style(NamedTuple):
-    """What the blocks of a network have in common."""
-
-    block: str
-    norm: str | None
-    activation: str
-
-    def conv(self, name: str, dim_in: int, dim_out: int, kernel: Triple, stride: Triple) -> dict[str, nn.Module]:
-        """Build `conv<name>`, which keeps the size up to its stride, and `norm<name>`."""
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        layers: dict[str, nn.Module] = {
-            f"conv{name}": nn.Conv3d(dim_in, dim_out, kernel, stride, padding, bias=self.norm is None)
-        }
-        if self.norm is not None:
-            layers[f"norm{name}"] = make_norm(self.norm, dim_out, "norm")
-        return layers
-
-    def act(self) -> nn.Module:
-        return make_activation(self.activation, "activation", inplace=True)
-
-
-class _ResBlock(nn.Module):
-    """Residual block: a shortcut (branch 1, with a projection where the shape changes) plus convolutions (branch 2).
-
-    A basic block has its stride in the first convolution. A bottleneck has the temporal stride there, where it has its
-    temporal kernel, and the spatial one in the second.
-
-    Args:
-        style: Kind of block, normalisation and activation.
-        dim_in: Channels of the input.
-        dim_inner: Channels inside the block; a bottleneck's output has four times as many.
-        kernel_a: Kernel of the first convolution.
-        kernel_b: Kernel of the second convolution.
-        stride: Stride of the block.
-    """
-
-    def __init__(
-        self, style: _Style, dim_in: int, dim_inner: int, kernel_a: Triple, kernel_b: Triple, stride: Triple
-    ) -> None:
-        super().__init__()
-        dim_out = dim_inner * _EXPANSION[style.block]
-        bottleneck = style.block == "bottleneck"
-        stride_a, stride_b = ((stride[0], 1, 1), (1, *stride[1:])) if bottleneck else (stride, (1, 1, 1))
-        branch2 = {
-            **style.conv("_a", dim_in, dim_inner, kernel_a, stride_a),
-            "act_a": style.act(),
-            **style.conv("_b", dim_inner, dim_inner, kernel_b, stride_b),
-        }
-        if bottleneck:
-            branch2 |= {"act_b": style.act(), **style.conv("_c", dim_inner, dim_out, (1, 1, 1), (1, 1, 1))}
-        projected = dim_in != dim_out or stride != (1, 1, 1)
-        branch1 = style.conv("", dim_in, dim_out, (1, 1, 1), stride) if projected else {}
-        self.branch1_conv = branch1.get("conv")
-        self.branch1_norm = branch1.get("norm")
-        self.branch2 = nn.Sequential(OrderedDict(branch2))
-        self.activation = style.act()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.branch2(x)
-        for layer in (self.branch1_conv, self.branch1_norm):
-            x = x if layer is None else layer(x)
-        activated: Tensor = self.activation(out.add_(x))
-        return activated
 
 
 def create_resnet3d_basic(
@@ -157,6 +94,10 @@ def create_resnet3d_basic(
     stage_spatial_h_stride: Sequence[int] = (1, 2, 2, 2),
     stage_spatial_w_stride: Sequence[int] = (1, 2, 2, 2),
     stage_temporal_stride: Sequence[int] = (1, 1, 1, 1),
+    stage1_pool: Sequence[int] | None = None,
+    non_local: Sequence[Sequence[int]] = ((), (), (), ()),
+    pretrained_2d: bool | str = False,
+    inflation: str = "mean",
     head: Any = None,
 ) -> nn.Module:
     """Build a 3D residual network.
@@ -177,13 +118,18 @@ def create_resnet3d_basic(
         stem_pool: `max_pool_3d` or `avg_pool_3d` after the stem; None for no pooling.
         stem_pool_kernel_size: Window of that pooling (T, H, W).
         stem_pool_stride: Stride of that pooling (T, H, W).
-        stage_conv_a_kernel_size: Kernel of the first convolution of a block: (T, H, W), or one of these for each of the
-            four stages. None for the kind's own: in the first two stages (1, 3, 3) of basic blocks and (1, 1, 1) of
-            bottlenecks, in the last two (3, 3, 3) and (3, 1, 1).
+        stage_conv_a_kernel_size: Kernel of the first convolution of a block: (T, H, W), or for each of the four stages
+            one of these or a list of them that its blocks take in turn. None for the kind's own: in the first two
+            stages (1, 3, 3) of basic blocks and (1, 1, 1) of bottlenecks, in the last two (3, 3, 3) and (3, 1, 1).
         stage_conv_b_kernel_size: Kernel of the second convolution, likewise.
         stage_spatial_h_stride: Stride of each stage over the height.
         stage_spatial_w_stride: Stride of each stage over the width.
         stage_temporal_stride: Stride of each stage over time.
+        stage1_pool: Window and stride (T, H, W) of a max-pooling after the first stage, None for none.
+        non_local: For each of the four stages the numbers, from 0, of the blocks that a non-local block follows.
+        pretrained_2d: Begin with the weights of torchvision's network for images of the same depth, inflated: True for
+            `IMAGENET1K_V1`, or the name of others (see `create_resnet`).
+        inflation: How kernels get their length over time: `mean` or `centre` (see `inflate_weight`).
         head: Module, or spec of one, that takes the feature maps; None to return them.
 
     Returns:
@@ -196,49 +142,68 @@ def create_resnet3d_basic(
     >>> create_resnet3d_basic(model_depth=18, stem_dim_out=8).num_features
     64
     """
-    default_block, depths = choose(_DEPTHS, str(model_depth), "model_depth")
+    default_block, depths = choose(DEPTHS, str(model_depth), "model_depth")
     block = default_block if block is None else block
-    expansion = choose(_EXPANSION, block, "block")
-    style = _Style(block, norm, activation)
-
-    stem = style.conv(
-        "",
+    expansion = choose(EXPANSION, block, "block")
+    style = BlockStyle(block, norm, activation)
+    stem = make_stem(
+        style,
         input_channel,
         stem_dim_out,
-        triple(stem_conv_kernel_size, "stem_conv_kernel_size"),
-        triple(stem_conv_stride, "stem_conv_stride"),
+        kernel=stem_conv_kernel_size,
+        stride=stem_conv_stride,
+        pool=stem_pool,
+        pool_kernel=stem_pool_kernel_size,
+        pool_stride=stem_pool_stride,
     )
-    stem["activation"] = style.act()
-    if stem_pool is not None:
-        window = triple(stem_pool_kernel_size, "stem_pool_kernel_size")
-        stem["pool"] = make_pool(
-            stem_pool, "stem_pool", kernel_size=window, stride=stem_pool_stride, padding=[size // 2 for size in window]
-        )
-
-    own = _CONV_A_KERNELS[block]
-    kernels_a = _per_stage(stage_conv_a_kernel_size or own, "stage_conv_a_kernel_size")
+    kernels_a = _in_turn(stage_conv_a_kernel_size or _CONV_A_KERNELS[block], "stage_conv_a_kernel_size")
     kernels_b = _per_stage(stage_conv_b_kernel_size, "stage_conv_b_kernel_size")
     strides = _strides(stage_temporal_stride, stage_spatial_h_stride, stage_spatial_w_stride)
+    after = _checked_non_local(non_local, depths)
     stages, dim_in = [], stem_dim_out
     for i, depth in enumerate(depths):
         dim_inner = stem_dim_out * 2**i
-        stage = []
-        for number in range(depth):
-            stride = strides[i] if number == 0 else (1, 1, 1)
-            stage.append(_ResBlock(style, dim_in, dim_inner, kernels_a[i], kernels_b[i], stride))
-            dim_in = dim_inner * expansion
+        stage = make_stage(
+            style,
+            depth,
+            dim_in,
+            dim_inner,
+            kernels_a=kernels_a[i],
+            kernel_b=kernels_b[i],
+            stride=strides[i],
+            non_local=after[i],
+        )
         stages.append(stage)
-    model = ResNet3d(nn.Sequential(OrderedDict(stem)), stages, num_features=dim_in)
+        dim_in = dim_inner * expansion
+    pool = None if stage1_pool is None else nn.MaxPool3d(triple(stage1_pool, "stage1_pool"))
+    model = ResNet3d(stem, stages, num_features=dim_in, stage1_pool=pool)
+    if pretrained_2d:
+        images = create_resnet(f"resnet{model_depth}", num_classes=0, pretrained=pretrained_2d)
+        load_inflated(model, images.state_dict(), inflation)
     return model if head is None else create_video_head_model(model, head)
 
 
 def _per_stage(kernels: Sequence[Any], key: str) -> list[Triple]:
     """Return the kernel of each of the four stages; a single one serves them all."""
+    return [triple(kernel, name) for name, kernel in _four(kernels, key)]
+
+
+def _in_turn(kernels: Sequence[Any], key: str) -> list[list[Triple]]:
+    """Return the kernels that the blocks of each stage take in turn."""
+    found = []
+    for name, kernel in _four(kernels, key):
+        several = isinstance(kernel, Sequence) and len(kernel) > 0 and not isinstance(kernel[0], int)
+        found.append([triple(one, name) for one in (kernel if several else [kernel])])
+    return found
+
+
+def _four(kernels: Sequence[Any], key: str) -> list[tuple[str, Any]]:
+    """Return what is said of each stage, with its key for messages."""
     if all(isinstance(size, int) for size in kernels):
-        return [triple(kernels, key)] * 4
+        return [(key, kernels)] * 4
     if len(kernels) != 4:
         raise ConfigError(f"{key}={kernels!r}; expected one kernel (T, H, W), or one for each of the 4 stages.")
-    return [triple(kernel, f"{key}[{i}]") for i, kernel in enumerate(kernels)]
+    return [(f"{key}[{i}]", kernel) for i, kernel in enumerate(kernels)]
 
 
 def _strides(time: Sequence[int], height: Sequence[int], width: Sequence[int]) -> list[Triple]:
@@ -248,3 +213,13 @@ def _strides(time: Sequence[int], height: Sequence[int], width: Sequence[int]) -
         if len(value) != 4:
             raise ConfigError(f"{key}={value!r}; expected one number for each of the 4 stages.")
     return list(zip(time, height, width, strict=True))
+
+
+def _checked_non_local(non_local: Sequence[Sequence[int]], depths: Sequence[int]) -> list[set[int]]:
+    """Return the blocks of each stage that a non-local block follows."""
+    if len(non_local) != 4:
+        raise ConfigError(f"non_local={non_local!r}; expected a list of blocks for each of the 4 stages.")
+    for i, (numbers, depth) in enumerate(zip(non_local, depths, strict=True)):
+        if any(number not in range(depth) for number in numbers):
+            raise ConfigError(f"non_local[{i}]={list(numbers)!r}; this stage has the blocks 0 to {depth - 1}.")
+    return [set(numbers) for numbers in non_local]
