@@ -20,6 +20,7 @@ from eztorch.datasets.resident_images import ImageMemory, ResidentImages
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import nearest
+from eztorch.utils.values import as_count
 
 
 class ImageKeys(TypedDict, total=False):
@@ -192,7 +193,7 @@ class FolderDataModule(ImageBaseDataModule):
     ) -> None:
         super().__init__(datadir, **keys)
         self._classes: tuple[str, ...] = ()
-        self.num_classes = len(self.classes) if num_classes is None else num_classes
+        self.num_classes = len(self.classes) if num_classes is None else as_count(num_classes, "datamodule.num_classes")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -228,7 +229,7 @@ class ImageDataModule(ImageBaseDataModule):
 
     def __init__(self, *, num_classes: int, **keys: Unpack[ImageKeys]) -> None:
         super().__init__(None, **keys)
-        self.num_classes = num_classes
+        self.num_classes = as_count(num_classes, "datamodule.num_classes")
 
     def read_images(self, split: str, dataset: Mapping[str, Any]) -> ImageSource:
         """Build the data set of a split; see `ImageBaseDataModule.read_images`."""

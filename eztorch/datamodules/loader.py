@@ -12,6 +12,7 @@ from eztorch.datasets.collate import COLLATE_FUNCTIONS
 from eztorch.datasets.loader_samplers import EpochSampler, PassBatchSampler, ShardSampler
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose, nearest
+from eztorch.utils.values import as_count
 
 _KEYS = (
     "collate_fn",
@@ -128,6 +129,7 @@ def check_options(options: Mapping[str, Any], split: str) -> None:
                 f"{key}.{name}: unknown key. " + (f"Did you mean {close!r}?" if close else f"Known: {_KEYS}.")
             )
     choose(COLLATE_FUNCTIONS, options.get("collate_fn", "default"), f"{key}.collate_fn")
+    as_count(options.get("num_workers", 0), f"{key}.num_workers", at_least=0)
     if split != "train":
         for name in ("shuffle", "drop_last"):
             if options.get(name):

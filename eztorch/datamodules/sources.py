@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from eztorch.datasets.subsets import SUBSET_KEYS, SubsetRule
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 _EVALUATED_ONCE = "every sample is evaluated once"
 
@@ -50,9 +51,7 @@ def read_sources(dataset: Any, split: str) -> list[DataSource]:
 def _read_source(dataset: Any, key: str, split: str) -> DataSource:
     if not isinstance(dataset, Mapping):
         raise ConfigError(f"{key}={dataset!r}; expected a mapping, or a list of mappings.")
-    repeat = dataset.get("repeat", 1)
-    if not isinstance(repeat, int) or repeat < 1:
-        raise ConfigError(f"{key}.repeat={repeat!r}; expected a whole number of at least 1.")
+    repeat = as_count(dataset.get("repeat", 1), f"{key}.repeat")
     if repeat > 1 and split != "train":
         raise ConfigError(f"{key}.repeat={repeat}: {_EVALUATED_ONCE}; leave it out.")
     draws = any(dataset.get(name) is not None for name in ("class_ratio", "sample_ratio"))

@@ -25,6 +25,7 @@ from eztorch.datasets.video_index import VideoIndex
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose, nearest
+from eztorch.utils.values import as_count
 
 _DATASET_KEYS = ("datadir", "video_path_prefix", "subset", "video_id_to_label")
 # Whether a decoder reads folders of frames; one that is not here reads files, and None looks which there are.
@@ -66,8 +67,7 @@ class VideoBaseDataModule(BaseDataModule):
     """Splits of labelled videos.
 
     Further keys of a split: `clip_sampler`; `decoder` and `decoder_args` where they differ from those of the datamodule
-    (the arguments are laid over the datamodule's, unless the split names another decoder); `on_error`, `skip` or
-    `raise`, see `LabeledVideoDataset`. Keys of its `dataset`:
+    (the arguments are laid over the datamodule's, unless the split names another decoder). Keys of its `dataset`:
 
     * `datadir`: a csv or json file or a folder of classes as `read_annotation` reads them, or the folder of the
       official lists where the data set has such;
@@ -109,13 +109,7 @@ class VideoBaseDataModule(BaseDataModule):
         ConfigError: As in `BaseDataModule`, or audio is asked for, or a value cannot be used.
     """
 
-    split_keys: ClassVar[tuple[str, ...]] = (
-        *BaseDataModule.split_keys,
-        "clip_sampler",
-        "decoder",
-        "decoder_args",
-        "on_error",
-    )
+    split_keys: ClassVar[tuple[str, ...]] = (*BaseDataModule.split_keys, "clip_sampler", "decoder", "decoder_args")
     subsets: ClassVar[Mapping[str, str]] = {"train": "train", "val": "val", "test": "val"}
     choices: ClassVar[tuple[str, ...]] = ()
     lists: ClassVar[str | None] = None
@@ -139,7 +133,7 @@ class VideoBaseDataModule(BaseDataModule):
             raise ConfigError("datamodule.decode_audio=true: audio is not supported yet; write false or leave it out.")
         if on_missing not in ("error", "warn"):
             raise ConfigError(f"datamodule.on_missing={on_missing!r}; expected 'error' or 'warn'.")
-        if not 0 <= max_failure_share <= 1:
+        if not isinstance(max_failure_share, int | float) or not 0 <= max_failure_share <= 1:
             raise ConfigError(f"datamodule.max_failure_share={max_failure_share!r}; expected a share, 0 to 1.")
         super().__init__(datadir, train, val, test)
         for split, spec in self.specs.items():
@@ -298,4 +292,4 @@ class VideoDataModule(VideoBaseDataModule):
 
     def __init__(self, num_classes: int, datadir: str | Path | None = None, **shared: Unpack[VideoKeys]) -> None:
         super().__init__(datadir, **shared)
-        self.num_classes = num_classes
+        self.num_classes = as_count(num_classes, "datamodule.num_classes")

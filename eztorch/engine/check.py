@@ -9,6 +9,7 @@ from typing import Any
 from eztorch.utils.config import is_spec, problems
 from eztorch.utils.distributed import local_batch_size
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 _SECTIONS = ("datamodule", "model", "trainer")
 _SPLITS = ("train", "val", "test")
@@ -34,12 +35,12 @@ def check_batches(datamodule: Mapping[str, Any], world_size: int) -> None:
     """Check that the world size divides the global batch of every split.
 
     Raises:
-        ConfigError: It does not; the message has the key and both numbers.
+        ConfigError: It does not, and the message has the key and both numbers; or a batch is no whole number.
     """
     for split in _SPLITS:
-        size = (datamodule.get(split) or {}).get("global_batch_size")
+        size, key = (datamodule.get(split) or {}).get("global_batch_size"), f"datamodule.{split}.global_batch_size"
         if size is not None:
-            local_batch_size(int(size), world_size, key=f"datamodule.{split}.global_batch_size")
+            local_batch_size(as_count(size, key), world_size, key)
 
 
 def _sections(config: Mapping[str, Any]) -> Iterator[str]:

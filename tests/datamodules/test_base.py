@@ -191,6 +191,11 @@ def test_memory__is_pinned_where_there_is_a_gpu():
             r"datamodule.train.loader.batch_size=8: write datamodule.train.global_batch_size",
         ),
         ({"loader": {"num_worker": 8}}, r"datamodule.train.loader.num_worker: unknown key. Did you mean 'num_workers'"),
+        (
+            {"loader": {"num_workers": -1}},
+            "datamodule.train.loader.num_workers=-1; expected .* at least 0",
+        ),
+        ({"loader": {"num_workers": "x"}}, "datamodule.train.loader.num_workers='x'; expected a whole number"),
         ({"loader": {"collate_fn": "multiple_sample"}}, "train.loader.collate_fn='multiple_sample' is not known"),
         ({"transfrom": None}, "datamodule.train.transfrom: unknown key. Did you mean 'transform'"),
         ({"global_batch_size": None}, "datamodule.train.global_batch_size=None; expected a whole number"),

@@ -229,13 +229,15 @@ def test_shapes__that_differ_name_the_videos(video_tree):
         ({"val": {"clip_samplers": None}}, ConfigError, r"datamodule.val.clip_samplers: .*Did you mean 'clip_sampler'"),
         ({"val": {"on_error": "ignore"}}, ConfigError, r"on_error='ignore'; expected one of 'skip', 'raise'"),
         ({"decoder": "pyva"}, ConfigError, r"pyva"),
+        ({"num_classes": "x"}, ConfigError, r"datamodule.num_classes='x'; expected a whole number of at least 1"),
+        ({"max_failure_share": "x"}, ConfigError, r"datamodule.max_failure_share='x'; expected a share, 0 to 1"),
         ({"decode_audio": True}, ConfigError, r"datamodule.decode_audio=true: audio is not supported yet"),
     ],
 )  # fmt: skip
 def test_bad_input__is_named(video_tree, arguments, error, message):
-    keys = {"datadir": video_tree, **arguments, "val": EVALUATION | arguments.get("val", {})}
+    keys = {"num_classes": 2, "datadir": video_tree, **arguments, "val": EVALUATION | arguments.get("val", {})}
     with pytest.raises(error, match=message):
-        VideoDataModule(num_classes=2, **keys).setup("validate")
+        VideoDataModule(**keys).setup("validate")
 
 
 @pytest.mark.parametrize("where", ["", "val"])

@@ -48,3 +48,9 @@ def test_check_config__warns_of_a_schedule_of_another_length():
 def test_check_batches__names_the_key_and_both_numbers():
     with pytest.raises(ConfigError, match=r"datamodule\.val\.global_batch_size=10 cannot be divided among 4.*8 or 12"):
         check_batches({"train": {"global_batch_size": 8}, "val": {"global_batch_size": 10}}, world_size=4)
+
+
+@pytest.mark.parametrize("size", [0, "x", 2.5])
+def test_check_batches__refuses_what_is_no_number_of_samples(size):
+    with pytest.raises(ConfigError, match=rf"train\.global_batch_size={size!r}; expected a whole number of at least 1"):
+        check_batches({"train": {"global_batch_size": size}}, world_size=1)

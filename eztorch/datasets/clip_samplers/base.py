@@ -135,14 +135,3 @@ def as_seconds(value: Any, key: str) -> Fraction:
     if seconds <= 0:
         raise ConfigError(f"{key}={value!r}; expected a positive number, such as 2.56 or '64/25'.")
     return seconds
-
-
-def as_count(value: Any, key: str) -> int:
-    """Return a count.
-
-    Raises:
-        ConfigError: The value is not a whole number of at least 1.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{key}={value!r}; expected a whole number of at least 1.")
-    return value

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import ClipInfo, as_count, as_seconds, even_step, placed_clip
+from eztorch.datasets.clip_samplers.base import ClipInfo, as_seconds, even_step, placed_clip
+from eztorch.utils.values import as_count
 
 
 class ConstantClipsPerVideoSampler:

@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import as_count
 from eztorch.datasets.clip_samplers.frame_indices import IntArray, sliding_starts
 from eztorch.datasets.clip_samplers.frame_rules import FrameRule, SpanRule
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
+from eztorch.utils.values import as_count
 
 _ANY_RULE = "a rule of frames: DenseFrames, SparseFrames, IntervalFrames or SegmentFrames"
 

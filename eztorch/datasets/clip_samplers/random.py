@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import ClipInfo, ClipInfoList, as_count, as_seconds
+from eztorch.datasets.clip_samplers.base import ClipInfo, ClipInfoList, as_seconds
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 
 class ClipLength:

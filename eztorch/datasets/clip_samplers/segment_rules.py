@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eztorch.datasets.clip_samplers.base import as_count
 from eztorch.datasets.clip_samplers.frame_indices import (
     IntArray,
     random_below,
@@ -18,6 +17,7 @@ from eztorch.datasets.clip_samplers.frame_indices import (
     with_neighbours,
 )
 from eztorch.utils.names import choose
+from eztorch.utils.values import as_count
 
 
 class SparseFrames:

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import ClipInfo, as_count, as_seconds, even_step, placed_clip
+from eztorch.datasets.clip_samplers.base import ClipInfo, as_seconds, even_step, placed_clip
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
+from eztorch.utils.values import as_count
 
 _TAILS = {tail: tail for tail in ("drop", "shift", "partial")}
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import torch
 
-from eztorch.datasets.clip_samplers.base import as_count, as_seconds
+from eztorch.datasets.clip_samplers.base import as_seconds
 from eztorch.datasets.clip_samplers.frame_indices import (
     IntArray,
     even_start,
@@ -16,6 +16,7 @@ from eztorch.datasets.clip_samplers.frame_indices import (
     with_neighbours,
 )
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 
 class DenseFrames:

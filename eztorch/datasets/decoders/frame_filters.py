@@ -12,6 +12,7 @@ from torch import Tensor
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose, nearest
+from eztorch.utils.values import as_count
 
 FrameFilter: TypeAlias = Callable[[int, "torch.Generator | None"], Tensor]
 """From the number of frames of a span and a generator to the sorted positions that are kept, int64, shape (T,)."""
@@ -88,7 +89,5 @@ def build_frame_filter(spec: Mapping[str, Any] | FrameFilter | None) -> FrameFil
     missing = [key for key in _KEYS if key not in spec]
     if missing:
         raise ConfigError(f"frame_filter lacks {' and '.join(missing)}; it takes {', '.join(_KEYS)}.")
-    num_samples = spec["num_samples"]
-    if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples < 1:
-        raise ConfigError(f"frame_filter.num_samples={num_samples!r} must be a positive integer.")
+    num_samples = as_count(spec["num_samples"], "frame_filter.num_samples")
     return choose(_FILTERS, spec["subsample_type"], "frame_filter.subsample_type")(num_samples)

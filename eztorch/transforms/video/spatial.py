@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
+from eztorch.utils.values import as_count
 
 # Name to the `align_corners` of `torch.nn.functional.interpolate`, which nearest does not take.
 _INTERPOLATIONS = {"bicubic": False, "bilinear": False, "nearest": None}
@@ -44,10 +45,8 @@ def resize(
         return clip
     frames, is_bytes = clip.transpose(0, 1), clip.dtype == torch.uint8
     antialias = antialias and interpolation != "nearest"
-    if (
-        is_bytes and interpolation == "bicubic" and not antialias
-    ):  # torch's kernel for bytes is another cubic than the one for floats
-        frames = frames.float()
+    if is_bytes and interpolation == "bicubic" and not antialias:
+        frames = frames.float()  # torch's kernel for bytes is another cubic than the one for floats
     elif is_bytes:  # the kernels for bytes are made for frames with their channels last
         frames = frames.contiguous(memory_format=torch.channels_last)
     scaled = interpolate(
@@ -151,19 +150,14 @@ class RandomResizedCrop(nn.Module):
     ) -> None:
         super().__init__()
         choose(_INTERPOLATIONS, interpolation, "interpolation")
-        if min(target_height, target_width, num_tries) < 1:
-            raise ConfigError(
-                f"target_height={target_height}, target_width={target_width}, num_tries={num_tries}; expected numbers "
-                "of at least 1."
-            )
-        self.target_height = target_height
-        self.target_width = target_width
+        self.target_height = as_count(target_height, "target_height")
+        self.target_width = as_count(target_width, "target_width")
         self.scale = positive_range(scale, "scale", highest=1)
         self.aspect_ratio = None if aspect_ratio is None else positive_range(aspect_ratio, "aspect_ratio")
         self.shift = shift
         self.log_uniform_ratio = log_uniform_ratio
         self.interpolation = interpolation
-        self.num_tries = num_tries
+        self.num_tries = as_count(num_tries, "num_tries")
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return a crop of a clip (C, T, H, W), shape (C, T, target_height, target_width)."""
@@ -205,12 +199,15 @@ class ShortSideScale(nn.Module):
     Args:
         size: Length of the shorter side afterwards.
         interpolation: As in `resize`.
+
+    Raises:
+        ConfigError: A size below 1, or an unknown interpolation.
     """
 
     def __init__(self, size: int, interpolation: str = "bilinear") -> None:
         super().__init__()
         choose(_INTERPOLATIONS, interpolation, "interpolation")
-        self.size = size
+        self.size = as_count(size, "size")
         self.interpolation = interpolation
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -227,16 +224,14 @@ class RandomShortSideScale(nn.Module):
         interpolation: As in `resize`.
 
     Raises:
-        ConfigError: The sizes are not rising.
+        ConfigError: A size below 1, sizes that are not rising, or an unknown interpolation.
     """
 
     def __init__(self, min_size: int, max_size: int, interpolation: str = "bilinear") -> None:
         super().__init__()
         choose(_INTERPOLATIONS, interpolation, "interpolation")
-        if not 1 <= min_size <= max_size:
-            raise ConfigError(f"min_size={min_size}, max_size={max_size}; expected 1 <= min_size <= max_size.")
-        self.min_size = min_size
-        self.max_size = max_size
+        self.min_size = as_count(min_size, "min_size")
+        self.max_size = as_count(max_size, f"min_size={min_size}, max_size", at_least=min_size)
         self.interpolation = interpolation
 
     def forward(self, clip: Tensor) -> Tensor:

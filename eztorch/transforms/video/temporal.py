@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 # Luma of ITU-R BT.601, as torchvision rounds it.
 _GREY = (0.2989, 0.587, 0.114)
@@ -29,9 +30,7 @@ class UniformTemporalSubsample(nn.Module):
 
     def __init__(self, num_samples: int, temporal_dim: int = -3) -> None:
         super().__init__()
-        if num_samples < 1:
-            raise ConfigError(f"num_samples={num_samples}; expected at least 1.")
-        self.num_samples = num_samples
+        self.num_samples = as_count(num_samples, "num_samples")
         self.temporal_dim = temporal_dim
 
     def forward(self, clip: Tensor) -> Tensor:

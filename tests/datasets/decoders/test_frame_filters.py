@@ -59,8 +59,8 @@ def test_build__takes_specs_callables_and_none():
         ({"subsample_type": "unifrom", "num_samples": 8}, "Did you mean 'uniform'"),
         ({"subsample_type": "uniform", "num_sample": 8}, "unknown key 'num_sample'. Did you mean 'num_samples'"),
         ({"subsample_type": "uniform"}, "lacks num_samples"),
-        ({"subsample_type": "uniform", "num_samples": 0}, "num_samples=0 must be a positive integer"),
-        ({"subsample_type": "uniform", "num_samples": 2.5}, "num_samples=2.5 must be a positive integer"),
+        ({"subsample_type": "uniform", "num_samples": 0}, "num_samples=0; expected a whole number of at least 1"),
+        ({"subsample_type": "uniform", "num_samples": 2.5}, "num_samples=2.5; expected a whole number of at least 1"),
         (8, "frame_filter=8 is neither"),
     ],
 )

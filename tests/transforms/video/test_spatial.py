@@ -202,7 +202,7 @@ def test_random_resized_crop__refuses_arguments_by_name(arguments, message):
 
 
 def test_random_short_side_scale__refuses_a_falling_range():
-    with pytest.raises(ConfigError, match=r"min_size=8, max_size=4; expected 1 <= min_size <= max_size"):
+    with pytest.raises(ConfigError, match=r"min_size=8, max_size=4; expected a whole number of at least 8"):
         RandomShortSideScale(8, 4)
 
 

@@ -28,7 +28,7 @@ def test_uniform_temporal_subsample__keeps_frame_floor_of_i_t_over_n(frames, kep
 
 
 def test_uniform_temporal_subsample__refuses_to_keep_nothing():
-    with pytest.raises(ConfigError, match=r"num_samples=0; expected at least 1"):
+    with pytest.raises(ConfigError, match=r"num_samples=0; expected a whole number of at least 1"):
         UniformTemporalSubsample(0)
 
 
