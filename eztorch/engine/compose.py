@@ -105,7 +105,7 @@ class Composer:
         Raises:
             ConfigError: The files or the overrides do not compose.
         """
-        with explained(), self._session():
+        with explained(), self._session(), _groups_named(overrides):
             config = compose(self.recipe.name, self._with_search_path(overrides), return_hydra_config=True)
         if OmegaConf.is_missing(config.hydra.job, "num"):
             config.hydra.job.num = 0
@@ -215,7 +215,10 @@ class Composer:
     def _with_search_path(self, overrides: Sequence[str]) -> list[str]:
         """Return the overrides with one for the search path: what the user set, `-cd`, and eztorch's own groups."""
         recipe = OmegaConf.load(self.recipe.path)
-        asked: Any = OmegaConf.select(recipe, "hydra.searchpath") if OmegaConf.is_dict(recipe) else None
+        hydra = recipe.get("hydra", {}) if OmegaConf.is_dict(recipe) else {}
+        if not OmegaConf.is_dict(hydra) and hydra != {}:
+            raise ConfigError(f"{self.recipe.path}: hydra is {hydra!r}; expected a mapping, or leave it out.")
+        asked: Any = OmegaConf.select(hydra, "searchpath") if hydra else None
         others = []
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             if override.key_or_group == "hydra.searchpath":
@@ -267,6 +270,20 @@ class Composer:
                 "of the job: dir.exp=pretrain-$SLURM_JOB_ID"
             )
         return self._started.strftime(pattern)
+
+
+@contextmanager
+def _groups_named(overrides: Sequence[str]) -> Iterator[None]:
+    """Say which override gives a configuration group no name; Hydra's own error does not."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Config group override must be"):
+            raise
+        given = " ".join(override for override in overrides if override.endswith("=null"))
+        raise ConfigError(
+            f"{given}: a configuration group takes the name of one of its files; to leave it out write ~GROUP."
+        ) from error
 
 
 def refuse_unused(config: DictConfig, *, multirun: bool) -> None:

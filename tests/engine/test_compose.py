@@ -148,12 +148,23 @@ def test_compose__a_search_path_that_is_not_there_is_an_error(composer):
         ("model.temp=[1", r"^'model\.temp=\[1' is not an override in Hydra's grammar \(no viable .*needs quotes"),
         ("model.temp=é", r"^'model\.temp=é' is not an override in Hydra's grammar\. A value with special characters"),
         ("model.temp=1,2", r"Ambiguous value for argument 'model\.temp=1,2'(.|\n)*--multirun"),
+        (
+            "net=null",
+            r"^net=null: a configuration group takes the name of one of its files; to leave it out write ~GROUP",
+        ),
         ("hydra.job.num=x", r"hydra\.job\.num: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )
 def test_compose__names_the_override_at_fault(composer, override, message):
     with pytest.raises(ConfigError, match=message):
         composer.compose([override])
+
+
+@pytest.mark.parametrize(("node", "given"), [("null", "None"), ("3", "3"), ("[run]", r"\['run'\]")])
+def test_compose__hydra_of_a_recipe_is_a_mapping(recipes, node, given):
+    (recipes / "bad.yaml").write_text(f"a: 1\nhydra: {node}\n")
+    with pytest.raises(ConfigError, match=rf"bad\.yaml: hydra is {given}; expected a mapping, or leave it out"):
+        Composer(Recipe(recipes, "bad"), "pretrain").compose()
 
 
 def test_compose__names_file_and_line_of_bad_yaml(recipes):
