@@ -2,8 +2,18 @@
 
 from eztorch.modules.batch_shuffle import shuffle, unshuffle
 from eztorch.modules.batch_statistics import average_batch_statistics
+from eztorch.modules.consensus import MeanConsensus, TemporalRelation, multi_scale_relation
 from eztorch.modules.ema import ema_update
 from eztorch.modules.feature_queue import FeatureQueue
+from eztorch.modules.frames import (
+    BrickConv2d,
+    LongTermDifference,
+    MultiViewFusion,
+    TemporalConv,
+    TemporalShift,
+    set_frames_per_clip,
+    temporal_shift,
+)
 from eztorch.modules.gather import gather_with_gradient, gather_without_gradient, sum_over_processes
 from eztorch.modules.momentum_target import MomentumTarget
 from eztorch.modules.split_batch_norm import (
@@ -12,19 +22,31 @@ from eztorch.modules.split_batch_norm import (
     SplitBatchNorm3d,
     convert_to_split_batch_norm,
 )
+from eztorch.modules.tada import TAdaConv2d
 
 __all__ = [
+    "BrickConv2d",
     "FeatureQueue",
+    "LongTermDifference",
+    "MeanConsensus",
     "MomentumTarget",
+    "MultiViewFusion",
     "SplitBatchNorm1d",
     "SplitBatchNorm2d",
     "SplitBatchNorm3d",
+    "TAdaConv2d",
+    "TemporalConv",
+    "TemporalRelation",
+    "TemporalShift",
     "average_batch_statistics",
     "convert_to_split_batch_norm",
     "ema_update",
     "gather_with_gradient",
     "gather_without_gradient",
+    "multi_scale_relation",
+    "set_frames_per_clip",
     "shuffle",
     "sum_over_processes",
+    "temporal_shift",
     "unshuffle",
 ]
