@@ -313,4 +313,6 @@ class BaseDataModule(LightningDataModule, ABC):
 
 
 def _counted(classes: tuple[int, ...] | None) -> str:
-    return "all classes" if classes is None else f"{len(classes)} of the classes"
+    if classes is None:
+        return "all classes"
+    return f"{len(classes)} of the classes ({', '.join(map(str, classes[:8]))}{', ...' if len(classes) > 8 else ''})"
