@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
 
@@ -60,6 +61,8 @@ SMALLER = {
     "datamodule.train.clip_sampler.clip_duration": "1",
     "datamodule.val.clip_sampler.clip_duration": "1",
     "datamodule.train.transform.transform.set_transforms.0.transform.size": "32",
+    "datamodule.train.transform.transform.set_transforms.0.transform.target_height": "32",
+    "datamodule.train.transform.transform.set_transforms.0.transform.target_width": "32",
     "datamodule.train.transform.transform.size": "32",
     "datamodule.train.transform.transform.target_height": "32",
     "datamodule.train.transform.transform.target_width": "32",
@@ -71,6 +74,8 @@ SMALLER = {
     "model.projector.output_dim": "4",
     "model.predictor.hidden_dims": "32",
     "model.whitening_size": "null",
+    "model.num_out_tokens": "2",
+    "model.teacher_weights": "null",
     "model.trunk.small_input": "false",
     "trainer.accelerator": "cpu",
     "trainer.precision": "32",
@@ -90,6 +95,12 @@ def smaller(name: str) -> list[str]:
         found += ["+model.trunk.depth=1", "+model.trunk.embed_dim=24", "+model.trunk.num_heads=3"]
         found += ["model.decoder_dim=12", "model.decoder_depth=1", "model.decoder_heads=2"]
         width = 24
+    elif "transformer" in trunk:
+        width = 24
+        found += [f"+model.trunk.transformer.{key}" for key in ("depth=1", f"embed_dim={width}", "num_heads=3")]
+        if OmegaConf.select(config, "model.teacher") is not None:
+            found += ["+model.teacher.model.stem_dim_out=4", "model.teacher.head.in_features=128"]
+            found += ["model.projector.output_dim=128"]
     elif "name" in trunk:
         found, width = [*found, "model.trunk.name=resnet18"], 512
     elif name.startswith("pretrain_r3d50"):
@@ -220,3 +231,23 @@ def test_guide_recipe__runs_as_it_is_written_there(tiny_pretraining, tmp_path):
     place = [f"dir.root={tmp_path}", "dir.exp=guide"]
     assert main("pretrain", ["-cp", str(Path(__file__).parent), "-cn", "seed_recipe", *overrides, *place]) == 0
     assert (tmp_path / "guide/metrics.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
+def test_distillation_recipe__finds_its_teacher_in_the_run_of_the_recipe_that_it_names(kinetics400_tree, tmp_path):
+    limits = ["+trainer.limit_train_batches=1", "trainer.max_epochs=1", "report=false"]
+    limits += ["model.optimizer.scheduler.params.warmup_epochs=0"]
+    limits += [f"datamodule.{split}.loader.num_workers=0" for split in ("train", "val")]
+    states = []
+    for name in ("pretrain_r3d50_MoCo_kinetics400", "pretrain_vit_SCEDistillTokens_kinetics400"):
+        small = [word for word in smaller(name) if not word.startswith("model.teacher_weights")]
+        place = [f"dir.data={kinetics400_tree}", f"dir.root={tmp_path}"]
+        assert main("pretrain", ["-cn", name, *place, *small, *limits]) == 0
+        checkpoint = torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)
+        states.append(checkpoint["state_dict"])
+    pretrained, distilled = states
+    prefix = "teacher.network."
+    teacher = {key.removeprefix(prefix): value for key, value in distilled.items() if key.startswith(prefix)}
+    assert len(teacher) > 200
+    for key, value in teacher.items():
+        assert torch.equal(value, pretrained[f"trunk.{key}"]), key

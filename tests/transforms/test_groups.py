@@ -32,11 +32,12 @@ def test_groups_of_samples__give_squares_in_bytes_and_keep_what_the_sample_says(
     sample = {"input": [clip, clip] if takes_views else clip, "label": 3, "idx": 7, "aug_index": 1, "video_name": "a"}
     result = group(f"clip/{name}")(sample)
     assert {key: result[key] for key in sample if key != "input"} == {k: v for k, v in sample.items() if k != "input"}
-    views = result["input"] if takes_views else [result["input"]]
+    views = result["input"] if isinstance(result["input"], list) else [result["input"]]
     assert {view.dtype for view in views} == {torch.uint8}
     assert all(view.shape[:2] == (3, 2) and view.shape[-1] == view.shape[-2] for view in views)
     sizes = [view.shape[-1] for view in views]
-    expected = {"multi_crop": [224] * 2 + [96] * 4, "random_resized_crop": [224] * 2, "uniform_crop": [256]}
+    two = {"random_resized_crop": [224] * 2, "crops_2": [224] * 2}
+    expected = {"multi_crop": [224] * 2 + [96] * 4, "uniform_crop": [256], **two}
     assert sizes == expected.get(name, [224])
 
 

@@ -28,7 +28,6 @@ class Teacher(nn.Module):
         if weights is not None:
             _load(network, Path(weights), prefix)
         self.requires_grad_()
-        self.eval()
 
     def requires_grad_(self, requires_grad: bool = True) -> Teacher:
         """Keep the parameters frozen, whatever is asked for."""
@@ -36,13 +35,15 @@ class Teacher(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stay in evaluation, whatever is asked for; frozen again, in case the model around it was unfrozen."""
-        super().train(False)
+        """Change the mode, of no matter for the features; the parameters are frozen again."""
+        super().train(mode)
         return self.requires_grad_()
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of a batch."""
+        if self.network.training:  # here and not before: a trainer warns of what is in evaluation when it starts
+            self.network.eval()
         features: Tensor = self.network(x)
         return features
 

@@ -174,7 +174,7 @@ def test_distillation__the_teacher_stays_as_it_is(tiny, fit):
     model = _distill(tiny, teacher=teacher)
     model.requires_grad_(True).train()
     fit(model, data=_WithFeatures(tiny.Views(8), None))
-    assert not any(module.training for module in model.teacher.modules())
+    assert not any(module.training for module in teacher.modules())
     assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
     torch.testing.assert_close(model.teacher.network.state_dict(), before, rtol=0, atol=0)
 
