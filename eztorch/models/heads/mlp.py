@@ -110,8 +110,8 @@ class MLPHead(nn.Module):
 
         Normalisations take every token as a row of the batch.
         """
-        out: Tensor = self.layers(x.flatten(0, -2))
-        return out.unflatten(0, x.shape[:-1])
+        out: Tensor = self.layers(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return out
 
 
 def _one_each(value: T | Sequence[T], number: int, key: str, num_layers: int) -> list[T]:
