@@ -1,4 +1,4 @@
-"""Some of the samples of a data set: of some classes, a share of every class, or those of a list.
+"""Some of the samples of a data set: of some classes, a share of every class, those of a list, or all but those.
 
 Nothing is read but labels and names. N samples, K classes.
 """
@@ -6,6 +6,7 @@ Nothing is read but labels and names. N samples, K classes.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import nearest
 from eztorch.utils.randomness import address_seed
 
+_log = logging.getLogger("eztorch")
 # Streams of random numbers of a seed: one says which classes are taken, the other which samples of a class.
 _CLASSES, _SAMPLES = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetRule:
-    """Which samples are taken. Classes are chosen first, then samples of them.
+    """Which samples are taken. Classes are chosen first, then what is to be left out, then samples of the rest.
 
     Attributes:
         class_ratio: Share of the classes, above 0 and at most 1: `max(1, round(ratio * K))` of them, at random.
@@ -38,6 +40,8 @@ class SubsetRule:
             random. Samples without a label count as a class.
         sample_list: Names or indices of the samples, or a file of them, one a line. A name is a path or the end of one
             (`class/name.jpg`, `name.jpg`), with or without the extension of the file.
+        exclude_list: Names or indices of samples that are left out, or a file of them, such as the `quarantine.txt` of
+            `eztorch data check`. Those that are not there do not matter: one list may be of several splits.
         seed: Seed of both draws; it does not follow the seed of the run. With one seed, a smaller share is part of a
             larger one.
 
@@ -49,6 +53,7 @@ class SubsetRule:
     class_list: Sequence[str | int] | str | None = None
     sample_ratio: float | None = None
     sample_list: Sequence[str | int] | str | None = None
+    exclude_list: Sequence[str | int] | str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,10 +69,11 @@ class SubsetRule:
     @property
     def takes_all(self) -> bool:
         """Whether nothing is left out."""
-        return (self.class_ratio, self.class_list, self.sample_ratio, self.sample_list) == (None,) * 4
+        return all(getattr(self, key) is None for key in _CHOOSING)
 
 
 SUBSET_KEYS = tuple(field.name for field in dataclasses.fields(SubsetRule))
+_CHOOSING = tuple(key for key in SUBSET_KEYS if key != "seed")
 
 
 def choose_classes(rule: SubsetRule, names: Sequence[str], num_classes: int) -> NDArray[np.int64] | None:
@@ -117,13 +123,17 @@ def choose_samples(dataset: Any, rule: SubsetRule, classes: NDArray[np.int64] | 
     """
     chosen = np.arange(len(dataset))
     if rule.sample_list is not None:
-        chosen = _listed(dataset, _entries(rule.sample_list, "sample_list"))
+        chosen = _included(dataset, _entries(rule.sample_list, "sample_list"))
+    if rule.exclude_list is not None:
+        excluded, _ = _listed(dataset, _entries(rule.exclude_list, "exclude_list"), "exclude_list")
+        _log.info(f"exclude_list leaves out {len(excluded)} of {len(dataset)} samples.")
+        chosen = np.setdiff1d(chosen, excluded)
     if classes is not None:
         chosen = chosen[np.isin(_labels(dataset)[chosen], classes)]
     if rule.sample_ratio is not None:
         chosen = _share_of_classes(chosen, _labels(dataset)[chosen], rule.sample_ratio, rule.seed)
     if not len(chosen):
-        asked = [f"{name}={getattr(rule, name)}" for name in SUBSET_KEYS[:-1] if getattr(rule, name) is not None]
+        asked = [f"{name}={getattr(rule, name)}" for name in _CHOOSING if getattr(rule, name) is not None]
         raise ConfigError(f"{' and '.join(asked)} leaves none of the {len(dataset)} samples.")
     return chosen
 
@@ -154,9 +164,26 @@ def _entries(listed: Sequence[str | int] | str, key: str) -> list[str]:
     return [entry for entry in (str(entry).strip() for entry in listed) if entry]
 
 
-def _listed(dataset: Any, entries: Sequence[str]) -> NDArray[np.int64]:
+def _included(dataset: Any, entries: Sequence[str]) -> NDArray[np.int64]:
+    """Return the indices of listed samples, all of which have to be there."""
+    chosen, unknown = _listed(dataset, entries, "sample_list")
+    if unknown:
+        form = "indices (these samples have no names)"
+        if hasattr(dataset, "name") and len(dataset):
+            form = f"paths such as {dataset.name(0)}"
+        raise ConfigError(
+            f"sample_list: {len(unknown)} of its {len(entries)} samples are not there, the first: {unknown[0]!r}. "
+            f"Expected {form}."
+        )
+    return chosen
+
+
+def _listed(dataset: Any, entries: Sequence[str], key: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the indices of listed samples, in increasing order, and the entries that are none of the samples."""
     has_names = hasattr(dataset, "name")
     names = [str(dataset.name(index)) for index in range(len(dataset))] if has_names else []
+    if any(map(os.path.isabs, entries)):
+        names = [os.path.abspath(name) for name in names]
     places = _places(names, {entry.count("/") + 1 for entry in entries})
     chosen: set[int] = set()
     unknown = []
@@ -164,18 +191,12 @@ def _listed(dataset: Any, entries: Sequence[str]) -> NDArray[np.int64]:
         found = places.get(tuple(entry.split("/")), [])
         if len({names[place] for place in found}) > 1:
             first, second = sorted({names[place] for place in found})[:2]
-            raise ConfigError(f"sample_list: {entry!r} may be {first} or {second}; write more of its path.")
+            raise ConfigError(f"{key}: {entry!r} may be {first} or {second}; write more of its path.")
         if not found and entry.isdecimal() and int(entry) < len(dataset):
             found = [int(entry)]
         chosen.update(found)
         unknown += [] if found else [entry]
-    if unknown:
-        form = f"paths such as {names[0]}" if names else "indices (these samples have no names)"
-        raise ConfigError(
-            f"sample_list: {len(unknown)} of its {len(entries)} samples are not there, the first: {unknown[0]!r}. "
-            f"Expected {form}."
-        )
-    return np.array(sorted(chosen), dtype=np.int64)
+    return np.array(sorted(chosen), dtype=np.int64), unknown
 
 
 def _places(names: Sequence[str], depths: Iterable[int]) -> dict[tuple[str, ...], list[int]]:

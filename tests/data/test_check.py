@@ -174,15 +174,14 @@ def test_check__of_lists_writes_lists_without_what_is_bad(tree, check, tmp_path)
     assert check(*clean, "--ignore", "unlisted")[:2] == (0, {})
 
 
-def test_check__lists_what_a_datamodule_keeps_for_training(tree, check, tmp_path):
+def test_check__lists_what_a_datamodule_leaves_out_of_training(tree, check, tmp_path):
     for bad in ("train/Golf/train_3.mp4", "val/Golf/val_1.mp4"):
         (tree / bad).write_bytes(b"")
     _, _, shown = check(tree)
-    kept = tmp_path / "out/train_kept.txt"
-    assert f"To leave it out: datamodule.train.dataset.sample_list={kept}" in shown
-    assert "datamodule.val" not in shown
+    quarantine = tmp_path / "out/quarantine.txt"
+    assert f"To leave it out of training: ++datamodule.train.dataset.exclude_list={quarantine}" in shown
     spec = {
-        "dataset": {"sample_list": str(kept)},
+        "dataset": {"exclude_list": str(quarantine)},
         "clip_sampler": RandomClipSampler(clip_duration=0.5),
         "global_batch_size": 11,
     }
@@ -191,6 +190,13 @@ def test_check__lists_what_a_datamodule_keeps_for_training(tree, check, tmp_path
     expected = {f"{name}/train_{clip}.mp4" for name in CLASSES for clip in range(6)} - {"Golf/train_3.mp4"}
     assert set(batch["video_name"]) == expected
     assert "failures" not in batch
+
+
+def test_check__leaves_nothing_out_of_evaluation_behind_a_users_back(tree, check, tmp_path):
+    (tree / "val/Golf/val_1.mp4").write_bytes(b"")
+    _, _, shown = check(tree)
+    assert (tmp_path / "out/quarantine.txt").read_text() == f"{tree}/val/Golf/val_1.mp4\n"
+    assert "exclude_list" not in shown
 
 
 def test_check__finds_a_leak_of_sources(tree, check):

@@ -95,9 +95,31 @@ def test_sample_list__takes_all_samples_of_a_path():
     assert chosen(dataset, sample_list=["long.mp4"]).tolist() == [0, 1]
 
 
+def test_exclude_list__leaves_out_what_is_there_of_a_list(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    dataset = Numbers([0, 0, 1, 1], ["d/a.mp4", "d/b.mp4", "d/c.mp4", "d/c.mp4"])
+    listed = tmp_path / "quarantine.txt"
+    listed.write_text(f"{tmp_path}/d/b.mp4\n/elsewhere/a.mp4\n{tmp_path}/d/c.mp4\n")
+    with caplog.at_level("INFO", "eztorch"):
+        assert chosen(dataset, exclude_list=str(listed)).tolist() == [0]
+    assert "exclude_list leaves out 3 of 4 samples" in caplog.text
+    assert chosen(dataset, exclude_list=[]).tolist() == [0, 1, 2, 3]
+    assert chosen(dataset, exclude_list=["b"], sample_list=["a", "b"]).tolist() == [0]
+
+
+def test_exclude_list__counts_before_a_share_is_taken():
+    dataset = Numbers(np.zeros(100, int), [f"{index}.jpg" for index in range(100)])
+    excluded = [f"{index}.jpg" for index in range(80)]
+    taken = chosen(dataset, exclude_list=excluded, sample_ratio=0.5)
+    assert len(taken) == 10
+    assert taken.min() >= 80
+
+
 @pytest.mark.parametrize(
     ("keys", "error", "message"),
     [
+        ({"exclude_list": "no/file.txt"}, ConfigError, "exclude_list=no/file.txt: there is no such file"),
+        ({"exclude_list": ["a", "b", "c"]}, ConfigError, r"exclude_list=.* leaves none of the 3 samples"),
         ({"class_list": ["dgo"]}, ConfigError, "class_list: 'dgo' is not a class; Did you mean 'dog'"),
         ({"class_list": [7]}, ConfigError, "class_list: '7' is not a class; expected a name or 0 to 2"),
         ({"class_list": ["dog", 2]}, ConfigError, "1 of its 2 classes are there twice"),

@@ -71,9 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         report_json,
         write_cleaned,
         write_json,
-        write_kept,
         write_list,
     )
+    from eztorch.data.check.sets import is_evaluation
 
     check_kinds(arguments.ignore)
     splits, folder = _splits(arguments)
@@ -88,9 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     write_json(output / "report.json", report_json(splits, findings, arguments.level))
     left_out = quarantine(splits, findings)
     write_list(output / "quarantine.txt", left_out)
-    console.print(f"Report: {output / 'report.json'}. Quarantine: {output / 'quarantine.txt'}, {len(left_out)} paths.")
-    for split, path in write_kept(output, splits, findings).items():
-        console.print(f"To leave it out: datamodule.{split}.dataset.sample_list={path}")
+    console.print(f"Report: {output / 'report.json'}. Quarantine: {output / 'quarantine.txt'} ({len(left_out)}).")
+    if quarantine([split for split in splits if not is_evaluation(split.name)], findings):
+        console.print(
+            f"To leave it out of training: ++datamodule.train.dataset.exclude_list={output / 'quarantine.txt'}"
+        )
     if arguments.write_annotation:
         for path in write_cleaned(output, splits, findings):
             console.print(f"Cleaned annotation: {path}")

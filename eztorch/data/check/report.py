@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eztorch.data.check.findings import KINDS, Finding
-from eztorch.data.check.sets import class_counts, is_evaluation
+from eztorch.data.check.sets import class_counts
 from eztorch.data.check.sources import Split
 from eztorch.data.files import atomic_file
 from eztorch.data.split.annotation_files import write_annotation
@@ -75,27 +75,9 @@ def report_json(splits: Sequence[Split], findings: Sequence[Finding], level: str
 
 
 def quarantine(splits: Sequence[Split], findings: Iterable[Finding]) -> list[str]:
-    """Return the whole paths of the media that should be left out, sorted."""
+    """Return the whole paths of the media that should be left out, sorted, for `exclude_list` of a datamodule."""
     bad = _quarantined(findings)
     return sorted({item.path for split in splits for item in split.items if (split.name, item.name) in bad})
-
-
-def write_kept(folder: Path, splits: Sequence[Split], findings: Sequence[Finding]) -> dict[str, Path]:
-    """Write `<split>_kept.txt`, what is not in quarantine, of every split that has something in it and is for training.
-
-    Nothing is left out of evaluation behind a user's back.
-
-    Returns:
-        The files, as `sample_list` of a datamodule takes them, by the names of the splits.
-    """
-    bad = _quarantined(findings)
-    written = {}
-    for split in splits:
-        if not is_evaluation(split.name) and any((split.name, item.name) in bad for item in split.items):
-            written[split.name] = folder / f"{split.name}_kept.txt"
-            kept = dict.fromkeys(item.name for item in split.items if (split.name, item.name) not in bad)
-            write_list(written[split.name], kept)
-    return written
 
 
 def _quarantined(findings: Iterable[Finding]) -> set[tuple[str, str]]:

@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f"{path}{note}", markup=False)
     _write_classes(arguments.output, source.classes, arguments.official)
     use = [
-        f"datamodule.{name}.dataset.datadir={path}" for name, path in files.items() if name in ("train", "val", "test")
+        f"++datamodule.{name}.dataset.datadir={path}"
+        for name, path in files.items()
+        if name in ("train", "val", "test")
     ]
     if use:
         console.print(f"For a run: {' '.join(use)} datamodule.video_path_prefix={source.prefix}", markup=False)
