@@ -21,14 +21,15 @@ GROUPS = {
     "resident_images": ("FolderDataModule", 10),
 }
 CROPS = {"random_resized_crop": [224], "center_crop": [224], "crops_2": [224] * 2}
-CROPS |= {"crops_2_4": [224] * 2 + [96] * 4, "crops_2_8": [224] * 2 + [96] * 8}
+CROPS |= {f"crops_2_{small}": [224] * 2 + [96] * small for small in (4, 6, 8)}
 BATCHES = {"image_train": 1, "image_eval": 1, "image_train_small": 1, "image_eval_small": 1}
 VIEWS_OF_BATCHES = ("image_contrastive_small", "image_weak_strong_small")
 
 
-def composed(tmp_path, *overrides):
-    arguments = parse(["-cn", "supervised_resnet18_cifar10", *overrides, f"dir.root={tmp_path}"])
-    composer = Composer(find_recipe(arguments, "supervised"), "supervised")
+def composed(tmp_path, *overrides, recipe="supervised_resnet18_cifar10"):
+    task = recipe.partition("_")[0]
+    arguments = parse(["-cn", recipe, *overrides, f"dir.root={tmp_path}"])
+    composer = Composer(find_recipe(arguments, task), task)
     config = composer.resolve(composer.compose(arguments.overrides), tmp_path)
     assert list(problems(config)) == []
     return config
@@ -78,7 +79,10 @@ def test_batch_transforms__take_whole_batches(group, tmp_path):
         assert view.abs().max() < 3
 
 
-@pytest.mark.parametrize(("group", "sizes"), [("image_contrastive", [64, 64]), ("image_multi_crop", [64, 64, 48, 48])])
+@pytest.mark.parametrize(
+    ("group", "sizes"),
+    [("image_contrastive", [64, 64]), ("image_weak_strong", [64, 64]), ("image_multi_crop", [64, 64, 48, 48])],
+)
 def test_batch_transforms__take_the_crops_of_the_workers(group, sizes, tmp_path):
     crops = [torch.randint(256, (4, 3, size, size), dtype=torch.uint8) for size in sizes]
     views = batch_transform(tmp_path, group)(crops)
@@ -93,3 +97,9 @@ def test_guides__commands_compose(tmp_path):
     large += [f"transform@model.{split}_transform=image_eval" for split in ("val", "test")]
     config = composed(tmp_path, "datamodule=imagenet", "model.model.num_classes=1000", *large, "dir.data=/d")
     assert config["model"]["model"]["name"] == "resnet50"
+
+
+def test_convnet_tiny__is_the_trunk_of_a_recipe_by_one_word(tmp_path):
+    config = composed(tmp_path, "model/trunk=convnet_tiny", "dir.data=/data", recipe="pretrain_resnet18_SimCLR_cifar10")
+    trunk = build(config["model"]["trunk"])
+    assert trunk(torch.rand(2, 3, 32, 32)).shape == (2, 128)
