@@ -14,6 +14,7 @@ from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.noise import quieten
+from eztorch.engine.pretrained import with_pretrained
 from eztorch.engine.resume import find_checkpoint
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.utils.config import build
@@ -113,6 +114,8 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     """
     run, needs = choose(_RUNS, task, "task")
     quieten()
+    if task != "test":  # which takes all weights from its checkpoint
+        config = with_pretrained(config)
     check_config(config, needs)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)
