@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,6 +36,8 @@ class ClipReader:
         options: What is made of them.
         segment: The part of the video to which the reader is confined.
         deadline: Until when a call has to be done.
+        selected: From the frame numbers that `get_frames` is asked for, and the number of frames there are, to those
+            that are read; by default the same.
 
     Raises:
         VideoDecodeError: The segment lies outside of the video.
@@ -50,11 +52,13 @@ class ClipReader:
         options: ClipOptions,
         segment: Segment | None,
         deadline: Deadline,
+        selected: Callable[[FrameNumbers, int], FrameNumbers] = lambda asked, _: asked,
     ) -> None:
         self._path = path
         self._source = source
         self._options = options
         self._deadline = deadline
+        self._selected = selected
         self._timeline, self._first = timeline, 0  # the frame of the video that is number 0 of the segment
         if segment is not None:
             with self._blame():
@@ -93,7 +97,8 @@ class ClipReader:
 
     def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
         """Decode frames that were chosen by their numbers; see `VideoReader.get_frames`."""
-        chosen = [_checked_selection(selection, self._timeline.num_frames) for selection in selections]
+        total = self._timeline.num_frames
+        chosen = [_checked_selection(self._selected(selection, total), total) for selection in selections]
         return self._decode([self._choose(indices, generator) for indices in chosen])
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from types import TracebackType
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from eztorch.datasets.decoders.clips import ClipReader
 from eztorch.datasets.decoders.errors import UnreadableError, blame
 from eztorch.datasets.decoders.frame import FrameDecoder
 from eztorch.datasets.decoders.options import ClipOptions
-from eztorch.datasets.decoders.reader import Clip, FrameNumbers, Segment, VideoReader
+from eztorch.datasets.decoders.reader import FrameNumbers, Segment, VideoReader
 from eztorch.datasets.decoders.source import FrameSource
 from eztorch.datasets.decoders.timeline import RegularTimeline, SegmentTimeline
 from eztorch.datasets.decoders.timeout import Deadline, open_within
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
+from eztorch.utils.values import as_count
 
 FLOW_DIRECTION = "{flow_direction}"
 """The field of a path or of a frame's name that stands for the direction of the flow."""
@@ -70,9 +71,7 @@ class FlowDecoder:
         self._options = ClipOptions.build(**options)
         if self._options.time_difference_prob:
             raise ConfigError("time_difference_prob: optical flow has no time difference; write 0 or leave it out.")
-        if not isinstance(flow_neighbours, int) or flow_neighbours < 1:
-            raise ConfigError(f"flow_neighbours={flow_neighbours!r} must be a whole number of at least 1.")
-        self._neighbours = flow_neighbours
+        self._neighbours = as_count(flow_neighbours, "flow_neighbours")
         # Directory names and the channels that are read of each picture.
         layouts = {"RG": ((None, (0, 1)),), "RR": ((flow_folder_x, (0,)), (flow_folder_y, (0,)))}
         self._parts = choose(layouts, flow, "flow")
@@ -112,12 +111,13 @@ class FlowDecoder:
                 options=self._options,
                 segment=segment,
                 deadline=deadline,
+                selected=partial(_first_fields, neighbours=self._neighbours),
             )
             part = None if segment is None else SegmentTimeline(timeline, segment)
             source.stop = total if part is None else part.first + part.num_frames
             return reader
 
-        return _FlowReader(open_within(deadline, path, "flow", opener), self._neighbours)
+        return open_within(deadline, path, "flow", opener)
 
 
 def _directed(name: str, direction: str | None) -> str:
@@ -154,60 +154,18 @@ class _FlowSource(FrameSource):
             reader.close()
 
 
-class _FlowReader:
-    """A reader of stacks to which a selection of frames has all fields of each stack."""
+def _first_fields(selection: FrameNumbers, num_frames: int, *, neighbours: int) -> FrameNumbers:
+    """Return the first field of every stack of a selection that has all fields of each.
 
-    def __init__(self, reader: VideoReader, neighbours: int) -> None:
-        self._reader = reader
-        self._neighbours = neighbours
-
-    @property
-    def decoder(self) -> str:
-        return self._reader.decoder
-
-    @property
-    def duration(self) -> Fraction:
-        return self._reader.duration
-
-    @property
-    def fps(self) -> Fraction:
-        return self._reader.fps
-
-    @property
-    def num_frames(self) -> int | None:
-        return self._reader.num_frames
-
-    def get_clips(
-        self, spans: Sequence[tuple[Fraction, Fraction]], generator: torch.Generator | None = None
-    ) -> list[Clip]:
-        return self._reader.get_clips(spans, generator)
-
-    def get_clip(self, start: Fraction, end: Fraction, generator: torch.Generator | None = None) -> Clip:
-        return self._reader.get_clip(start, end, generator)
-
-    def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
-        return self._reader.get_frames([self._firsts(np.asarray(one)) for one in selections], generator)
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def __enter__(self) -> _FlowReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _firsts(self, selection: FrameNumbers) -> FrameNumbers:
-        """Return the first field of every stack of a selection."""
-        neighbours, last = self._neighbours, (self.num_frames or 1) - 1
-        chosen = np.asarray(selection)
-        if len(chosen) % neighbours == 0:
-            stacks = chosen.reshape(-1, neighbours)
-            if np.array_equal(stacks, np.minimum(stacks[:, :1] + np.arange(neighbours), last)):
-                return stacks[:, 0]
-        raise ConfigError(
-            f"decoder flow: the sampler chose frames {chosen.tolist()}, which are not stacks of {neighbours} in a row. "
-            f"Tell it clip_sampler.frames.neighbours={neighbours}, the same as decoder_args.flow_neighbours."
-        )
+    Raises:
+        ConfigError: It is not made of such stacks.
+    """
+    chosen = np.asarray(selection)
+    if len(chosen) % neighbours == 0:
+        stacks = chosen.reshape(-1, neighbours)
+        if np.array_equal(stacks, np.minimum(stacks[:, :1] + np.arange(neighbours), num_frames - 1)):
+            return stacks[:, 0]
+    raise ConfigError(
+        f"decoder flow: the sampler chose frames {chosen.tolist()}, which are not stacks of {neighbours} in a row. "
+        f"Tell it clip_sampler.frames.neighbours={neighbours}, the same as decoder_args.flow_neighbours."
+    )

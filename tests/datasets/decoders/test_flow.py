@@ -115,7 +115,7 @@ def test_missing__fields_are_named(media, tmp_path):
     ("arguments", "message"),
     [
         ({"flow": "GB"}, r"flow='GB' is not known; expected one of \['RG', 'RR'\]"),
-        ({"flow_neighbours": 0}, r"flow_neighbours=0 must be a whole number of at least 1"),
+        ({"flow_neighbours": 0}, r"flow_neighbours=0; expected a whole number of at least 1"),
         ({"time_difference_prob": 0.2}, r"optical flow has no time difference"),
         ({"flow_neighbors": 5}, r"unknown key 'flow_neighbors'. Did you mean 'flow_neighbours'"),
     ],
