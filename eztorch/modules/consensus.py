@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -122,18 +121,25 @@ class TemporalRelation(nn.Module):
 
 
 def multi_scale_relation(
-    in_features: int, num_frames: int | None, *, relation_dim: int = 256, **options: Any
+    in_features: int,
+    num_frames: int | None,
+    *,
+    frame_dim: int = 256,
+    relation_dim: int = 256,
+    num_relations: int = 3,
 ) -> TemporalRelation:
     """Build the relations of multi-scale TRN: tuples of all lengths from all frames down to pairs.
 
-    Args:
-        in_features: Length C of the features of a frame.
-        num_frames: Frames T of a clip.
-        relation_dim: Length of a relation; the result has T - 1 times that.
-        **options: Further arguments of `TemporalRelation`.
+    The result has T - 1 times `relation_dim` numbers. Arguments are those of `TemporalRelation`.
     """
-    scales = None if num_frames is None else range(num_frames, 1, -1)
-    return TemporalRelation(in_features, num_frames, scales=scales, relation_dim=relation_dim, **options)
+    return TemporalRelation(
+        in_features,
+        num_frames,
+        scales=None if num_frames is None else range(num_frames, 1, -1),
+        frame_dim=frame_dim,
+        relation_dim=relation_dim,
+        num_relations=num_relations,
+    )
 
 
 def nth_tuple(num_frames: int, length: int, place: int) -> tuple[int, ...]:

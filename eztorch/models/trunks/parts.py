@@ -22,8 +22,8 @@ def build_part(table: Mapping[str, str], part: str | Mapping[str, Any], key: str
     Raises:
         ConfigError: The name is not known, or an option is not.
 
-    >>> build_part({"linear": "torch.nn.Linear"}, {"name": "linear", "bias": False}, "head", in_features=3, out_features=2)
-    Linear(in_features=3, out_features=2, bias=False)
+    >>> build_part({"norm": "torch.nn.LayerNorm"}, {"name": "norm", "eps": 0.1}, "norm", normalized_shape=8)
+    LayerNorm((8,), eps=0.1, elementwise_affine=True, bias=True)
     """
     if is_spec(part):
         return build(part, **arguments)
