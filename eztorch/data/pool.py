@@ -8,11 +8,12 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NoReturn, TypeVar
 
+from eztorch.engine.job import exported
 from eztorch.utils.errors import EztorchError
 
 In = TypeVar("In")
@@ -108,7 +109,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and locks of libraries
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with _environment(dict.fromkeys(_THREADS, "1")):
+        with exported(dict.fromkeys(_THREADS, "1")):
             self.process.start()
         theirs.close()
 
@@ -165,21 +166,6 @@ def _call(function: Callable[[In], Out], item: In) -> Outcome[In, Out]:
             error=reason if expected and reason else f"{type(error).__name__}: {reason}",
             trace=traceback.format_exc(),
         )
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Let processes that are started in the block see some variables."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _number_of_workers(text: str) -> int:

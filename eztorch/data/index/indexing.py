@@ -148,4 +148,4 @@ def most(values: Iterable[str]) -> str:
     """
     counts = Counter(values).most_common()
     listed = ", ".join(f"{value} ({number})" for value, number in counts[:_MAX_VALUES])
-    return listed + (f", {len(counts) - _MAX_VALUES} others" if len(counts) > _MAX_VALUES else "")
+    return listed + (f" and {len(counts) - _MAX_VALUES} more" if len(counts) > _MAX_VALUES else "")
