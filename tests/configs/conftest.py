@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +23,23 @@ def hmdb51_tree(tmp_path_factory: pytest.TempPathFactory, video_tree: Path) -> P
         (root / "hmdb51_org" / name).mkdir(parents=True)
         for letter, video in zip("ab", videos, strict=False):
             os.link(video, root / "hmdb51_org" / name / f"{letter}.avi")
+    return root
+
+
+@pytest.fixture(scope="session")
+def something_v1_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Something-Something v1 in its layout: 174 classes, four videos to train and two to validate, as frames."""
+    root = tmp_path_factory.mktemp("something_v1")
+    lists = root / "annotations"
+    lists.mkdir()
+    (lists / "something-something-v1-labels.csv").write_text("\n".join(f"class{number}" for number in range(174)))
+    for subset, videos in (("train", range(1, 5)), ("validation", range(5, 7))):
+        lines = [f"{video};class{video % 2}" for video in videos]
+        (lists / f"something-something-v1-{subset}.csv").write_text("\n".join(lines))
+    for video in range(1, 7):
+        folder = root / "20bn-something-something-v1" / str(video)
+        folder.mkdir(parents=True)
+        for number in range(1, 10):
+            pixels = np.random.default_rng((video, number)).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:05d}.jpg")
     return root

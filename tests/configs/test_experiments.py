@@ -39,6 +39,16 @@ SMALL = {
         model.train_transform.size=32 model.train_transform.num_frames=4
         trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
         trainer.strategy=auto +model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32""",
+    "supervised_tsm_r50_something_v1": """
+        datamodule.train.global_batch_size=2 datamodule.test.global_batch_size=2
+        datamodule.train.clip_sampler.frames.num_frames=3 datamodule.val.clip_sampler.frames.num_frames=3
+        datamodule.test.clip_sampler.frames.num_frames=3 datamodule.train.transform.transform.size=32
+        datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
+        datamodule.test.transform.transform.transforms.0.size=32
+        datamodule.test.transform.transform.transforms.1.size=32
+        model.model.network.name=resnet18 model.model.network.pretrained=false
+        trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
+        trainer.strategy=auto""",
     "supervised_r3d18_kinetics200": """
         datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4
         datamodule.train.global_batch_size=4 datamodule.val.global_batch_size=4
@@ -184,10 +194,18 @@ def test_kinetics200_recipe__has_every_key_of_the_guide_with_its_value(tmp_path)
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
 def test_experiments__run_two_steps(
-    name, video_tree, cifar_tree, hmdb51_tree, imagenet_tree, kinetics400_tree, tiny_pretraining, tmp_path
+    name,
+    video_tree,
+    cifar_tree,
+    hmdb51_tree,
+    imagenet_tree,
+    kinetics400_tree,
+    something_v1_tree,
+    tiny_pretraining,
+    tmp_path,
 ):
     if name in SMALL:
-        trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree}
+        trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree, "v1": something_v1_tree}
         data = tmp_path / "data" if name.startswith("demo") else trees.get(name.split("_")[-1], video_tree)
         command = ["-cn", name, f"dir.data={data}", *SMALL[name].split()]
     elif name.endswith(SHARED_DATA):
@@ -200,8 +218,12 @@ def test_experiments__run_two_steps(
         "+trainer.limit_train_batches=2",
         "trainer.max_epochs=1",
         "trainer.check_val_every_n_epoch=1",
-        "model.optimizer.scheduler.params.warmup_epochs=0",
     ]
+    if (
+        OmegaConf.select(compose(name, "dir.data=/data")[1], "model.optimizer.scheduler.params.warmup_epochs")
+        is not None
+    ):
+        limits.append("model.optimizer.scheduler.params.warmup_epochs=0")
     task = TASKS.get(name, "pretrain")
     overrides = [word for word in command if not word.startswith(("trainer.max_epochs", "model.optimizer.scheduler"))]
     place = [f"dir.root={tmp_path}", "dir.exp=run", "report=false"]
