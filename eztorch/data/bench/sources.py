@@ -15,6 +15,7 @@ import numpy as np
 from eztorch.data.bench.throughput import Read, Shape, clip_read
 from eztorch.data.experiment import load_config
 from eztorch.data.listing import Medium, list_media
+from eztorch.datamodules.base import SPLITS
 from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.utils.config import build
@@ -103,7 +104,7 @@ class Experiment:
 
     def __init__(self, config: Mapping[str, Any], split: str, number: int) -> None:
         self._spec = config["datamodule"]
-        choose({name: spec for name, spec in self._spec.items() if isinstance(spec, Mapping)}, split, "--split")
+        choose({name: None for name in SPLITS if self._spec.get(name)}, split, "--split")
         own = self._spec[split]
         self.chosen: str | None = own.get("decoder") or self._spec.get("decoder") or "pyav"
         self.decoders: Sequence[str] = FILE_DECODERS if self.chosen in (*FILE_DECODERS, "auto") else (self.chosen,)
