@@ -6,6 +6,7 @@ Paper: TDN, https://arxiv.org/abs/2012.10071.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,8 +22,7 @@ from eztorch.utils.errors import ConfigError
 class ShortTermDifference(nn.Module):
     """Maps of the motion around a frame, from the differences of five consecutive ones at half their size.
 
-    It begins as the stem and first stage of a network for images: each of the 12 channels of the four differences has
-    the mean of the stem's weights over the colours.
+    It begins as the stem and first stage of a network for images, see `motion_weights`.
 
     Args:
         resnet: That network; it is left as it is.
@@ -35,8 +35,7 @@ class ShortTermDifference(nn.Module):
         self.bn1 = nn.BatchNorm2d(conv.out_channels)
         self.maxpool = copy.deepcopy(resnet.maxpool)
         self.layer1 = copy.deepcopy(resnet.layer1)
-        with torch.no_grad():
-            self.conv1.weight.copy_(conv.weight.mean(dim=1, keepdim=True).expand_as(self.conv1.weight))
+        self.load_state_dict(motion_weights(resnet.state_dict()), strict=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the maps after the stem and after the first stage for frames, shape (N, 5, 3, H, W)."""
@@ -48,7 +47,7 @@ class ShortTermDifference(nn.Module):
 class TDNResNet(nn.Module):
     """A residual network over segments of five frames, the middle one of which is what it looks at; see `create_tdn`.
 
-    Weights of the 2D network load under the prefix `resnet.`.
+    Weights of the 2D network load under the prefix `resnet.`; where they come alone, the motion's part begins as them.
 
     Attributes:
         num_features: Length C of the features.
@@ -72,6 +71,7 @@ class TDNResNet(nn.Module):
         self.difference = ShortTermDifference(resnet)
         self.share = share
         self.num_features, self.num_layers = resnet.num_features, resnet.num_layers
+        self.register_load_state_dict_pre_hook(_with_motion_weights)
         for block in [block for stage in residual_stages(resnet)[1:] for block in stage]:
             channels = block.conv2.in_channels
             bricks = (LongTermDifference(channels, reduction), TemporalConv(channels, fold_div))
@@ -99,6 +99,29 @@ class TDNResNet(nn.Module):
 
     def _with_motion(self, x: Tensor, motion: Tensor) -> Tensor:
         return torch.lerp(x, F.interpolate(motion, x.shape[2:]), self.share)
+
+
+def motion_weights(image: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Return the weights by which `ShortTermDifference` begins.
+
+    The first stage is that of the network for images. In the stem, each of the 12 channels of the four differences has
+    the mean of the weights over the colours.
+
+    Args:
+        image: Weights of the network for images.
+        prefix: What stands before their names.
+    """
+    stage = f"{prefix}layer1."
+    weights = {name.removeprefix(prefix): value for name, value in image.items() if name.startswith(stage)}
+    stem = image.get(f"{prefix}conv1.weight")
+    return weights if stem is None else {**weights, "conv1.weight": stem.mean(dim=1, keepdim=True).repeat(1, 12, 1, 1)}
+
+
+def _with_motion_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Add the motion's weights to a state dict of the 2D network alone."""
+    if not any(name.startswith(f"{prefix}difference.") for name in state):
+        motion = motion_weights(state, f"{prefix}resnet.")
+        state.update({f"{prefix}difference.{name}": value for name, value in motion.items()})
 
 
 def create_tdn(

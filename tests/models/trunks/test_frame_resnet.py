@@ -7,8 +7,9 @@ import torch
 import torchvision
 from torch import nn
 
-from eztorch.models.trunks import create_frame_resnet, create_resnet, create_tdn
+from eztorch.models.trunks import create_frame_model, create_frame_resnet, create_resnet, create_tdn
 from eztorch.models.trunks.frame_resnet import residual_stages
+from eztorch.models.weights import load_tensors
 from eztorch.modules import MultiViewFusion, TAdaConv2d, TemporalShift, set_frames_per_clip
 from eztorch.utils.errors import ConfigError
 
@@ -47,14 +48,23 @@ def test_frame_resnet__keeps_the_names_of_torchvision(parts, image_weights):
     assert all(any(part in key for part in (".brick.", ".calibration.", ".pool_norm.")) for key in missing)
 
 
-def test_tdn__takes_the_weights_and_begins_its_motion_as_them(image_weights):
-    network = create_tdn("resnet18", pretrained=True)
+@pytest.mark.parametrize("later", [False, True])
+def test_tdn__takes_the_weights_and_begins_its_motion_as_them(image_weights, later):
+    network = create_tdn("resnet18", pretrained=not later)
+    if later:
+        model = create_frame_model(network)
+        report = load_tensors(model, image_weights, strict=False)
+        assert set(report.matched.values()) == set(image_weights)
     state = network.state_dict()
     assert all(torch.equal(state[f"resnet.{key}"], value) for key, value in image_weights.items())
     mean = image_weights["conv1.weight"].mean(dim=1)
     assert all(torch.equal(network.difference.conv1.weight[:, c], mean) for c in range(12))
     for key, value in network.difference.layer1.state_dict().items():
         assert torch.equal(value, image_weights[f"layer1.{key}"])
+    again = create_tdn("resnet18")
+    nn.init.ones_(network.difference.conv1.weight)
+    again.load_state_dict(network.state_dict())
+    assert again.difference.conv1.weight.min() == 1
 
 
 @pytest.mark.parametrize(("name", "every", "found"), [("resnet18", 1, 8), ("resnet18", 2, 4), ("resnet50", 1, 16)])
