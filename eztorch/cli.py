@@ -1,4 +1,4 @@
-"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...` and `eztorch data COMMAND ...`."""
+"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...`, `eztorch data COMMAND ...` and the like."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 import eztorch
-from eztorch.data.commands import SUMMARY as DATA_SUMMARY
-from eztorch.data.commands import main as data
+from eztorch.checkpoint.commands import CHECKPOINT
+from eztorch.data.commands import DATA
 from eztorch.engine.arguments import FLAGS, unknown_flag
 from eztorch.engine.help import overview
 from eztorch.engine.launch import main as launch
@@ -15,6 +15,8 @@ from eztorch.engine.launch import report_error
 from eztorch.engine.tasks import TASKS
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import nearest
+
+_GROUPS = {group.name: group for group in (DATA, CHECKPOINT)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help"):
-        print(overview(groups={"data": DATA_SUMMARY}))
+        print(overview(groups={name: group.summary for name, group in _GROUPS.items()}))
         return 0
     if words[0] == "--version":
         print(eztorch.__version__)
         return 0
-    if words[0] == "data":
-        return data(words[1:])
+    if words[0] in _GROUPS:
+        return _GROUPS[words[0]].main(words[1:])
     try:
         _check_task(words[0])
     except EztorchError as error:
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_task(word: str) -> None:
     if word in TASKS:
         return
-    names = [*TASKS, "data"]
+    names = [*TASKS, *_GROUPS]
     tasks = ", ".join(names)
     if any(word.partition("=")[0] in flag.names for flag in FLAGS):
         raise ConfigError(f"the task comes first: eztorch TASK {word} ..., where TASK is one of {tasks}.")

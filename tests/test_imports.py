@@ -15,7 +15,7 @@ PACKAGE = ROOT / "eztorch"
 # From the top to the bottom; packages of one layer may use each other as long as there is no circle.
 LAYERS = (
     ("__main__", "cli"),
-    ("data",),
+    ("data", "checkpoint"),
     ("engine",),
     ("callbacks", "evaluation", "visualization"),
     ("models", "datamodules"),
@@ -31,6 +31,7 @@ DATA_SIDE = {"datamodules", "datasets"}
 WITHOUT_TORCH = (
     "eztorch",
     "eztorch.cli",
+    "eztorch.checkpoint.commands",
     "eztorch.data.commands",
     "eztorch.utils",
     "eztorch.utils.config",

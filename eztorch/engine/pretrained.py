@@ -12,6 +12,15 @@ _LOADER = "eztorch.models.weights.pretrained_trunk"
 _NETWORKS = ("trunk", "model")  # of self-supervised models, of classifiers
 
 
+def network_key(model: Mapping[str, Any]) -> str | None:
+    """Return the key of a model that describes its network, None where there is none.
+
+    >>> network_key({"_target_": "eztorch.models.SupervisedModel", "model": {"_target_": "a.b"}})
+    'model'
+    """
+    return next((name for name in _NETWORKS if is_spec(model.get(name))), None)
+
+
 def with_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Put the loading of weights around the network of the model, where the configuration asks for it.
 
@@ -37,7 +46,7 @@ def with_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
     model = config.get("model")
     if not isinstance(model, Mapping):  # which the check of the configuration tells
         return config
-    network = next((name for name in _NETWORKS if is_spec(model.get(name))), None)
+    network = network_key(model)
     if network is None:
         raise ConfigError(f"pretrained.path={section['path']}: model has neither trunk nor model to load weights into.")
     loaded = {"_target_": _LOADER, "_recursive_": False, **section, "trunk": model[network]}

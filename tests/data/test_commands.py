@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from eztorch.cli import main
-from eztorch.data.commands import COMMANDS, overview
+from eztorch.data.commands import COMMANDS, DATA
 
 PROBE = """\
 import sys
@@ -28,7 +28,7 @@ def test_commands__are_all_there():
 def test_data__lists_the_commands(capsys, words):
     assert main(["data", *words]) == 0
     out = capsys.readouterr().out
-    assert out == overview() + "\n"
+    assert out == DATA.overview() + "\n"
     for command in COMMANDS.values():
         assert command.summary in out
         assert command.examples[0] in out

@@ -1,7 +1,7 @@
 import pytest
 
-from eztorch.data.commands import Parser
 from eztorch.data.shards import Shard, add_shard_argument, find_shard
+from eztorch.engine.commands import Parser
 from eztorch.utils.errors import ConfigError
 
 

@@ -97,7 +97,7 @@ class VisionTransformer(nn.Module):
         if visible is not None:
             patches = patches.gather(1, visible[:, :, None].expand(-1, -1, self.num_features))
         if self.cls_token is not None:
-            patches = torch.cat([self.cls_token.expand(len(patches), -1, -1).to(patches.dtype), patches], dim=1)
+            patches = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1).to(patches.dtype), patches], dim=1)
         for block in self.blocks:
             patches = block(patches)
         normed: Tensor = self.norm(patches)

@@ -114,7 +114,8 @@ def resize_patches(kernel: Tensor, size: Sequence[int]) -> Tensor:
     unit = torch.eye(height * width).unflatten(1, (1, height, width))
     resized = F.interpolate(unit, size=tuple(size), mode="bicubic", align_corners=False).flatten(1)  # rows of B^T
     solved = kernel.flatten(-2).float() @ torch.linalg.pinv(resized).mT
-    return solved.unflatten(-1, tuple(size))
+    resized_kernel: Tensor = solved.unflatten(-1, tuple(size))
+    return resized_kernel
 
 
 def _places(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:

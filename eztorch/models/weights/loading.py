@@ -160,13 +160,13 @@ def _match(theirs: list[str], own: list[str], pattern: str | None) -> _Match:
         sources = [(_under(theirs, prefix), prefix) for prefix in _prefixes(theirs)]
     places = [(_under(own, place), place) for place in _prefixes(own)]
     wanted = [(_by_common(names, own), place) for names, place in places]
-    found = []
+    matches = []
     for names, prefix in sources:
         offered = _by_common(names, theirs)
         for needed, place in wanted:
             pairs = {needed[common]: offered[common] for common in needed if common in offered}
-            found.append(_Match(pairs, list(offered.values()), prefix, place))
-    return min(found, key=_Match.rank)
+            matches.append(_Match(pairs, list(offered.values()), prefix, place))
+    return min(matches, key=_Match.rank)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

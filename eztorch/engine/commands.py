@@ -1,0 +1,163 @@
+"""Groups of commands beside the tasks, such as `eztorch data`. Nothing here imports torch: a command does so itself."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from eztorch.engine.arguments import unknown_flag
+from eztorch.engine.help import columns
+from eztorch.engine.launch import report_error
+from eztorch.utils.errors import ConfigError, EztorchError
+from eztorch.utils.names import nearest
+
+
+@dataclass(frozen=True)
+class Command:
+    """What `eztorch GROUP NAME` does.
+
+    Its module, `eztorch.GROUP.NAME`, has `add_arguments(parser)` and `run(arguments)`, which returns the exit status,
+    and imports torch, numpy and PyAV in functions alone, so that `--help` answers at once.
+
+    Attributes:
+        group: Name of its group.
+        name: Name on the command line.
+        summary: One line for the help.
+        examples: Commands that work as they stand, apart from the folders in them.
+    """
+
+    group: str
+    name: str
+    summary: str
+    examples: tuple[str, ...]
+
+    def module(self) -> Any:
+        """Import its module."""
+        return importlib.import_module(f"eztorch.{self.group}.{self.name}")
+
+    def parser(self) -> Parser:
+        """Return the parser of its arguments."""
+        parser = Parser(
+            prog=f"eztorch {self.group} {self.name}",
+            description=self.summary,
+            epilog="Examples:\n" + "\n".join(f"  {example}" for example in self.examples),
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+        self.module().add_arguments(parser)
+        return parser
+
+
+class CommandGroup:
+    """Commands that belong together: `eztorch NAME COMMAND ...`.
+
+    Attributes:
+        name: Name on the command line.
+        summary: One line for the help.
+        commands: The commands by name.
+
+    Args:
+        name: See above.
+        summary: See above.
+        commands: The commands, in the order of the help.
+    """
+
+    def __init__(self, name: str, summary: str, commands: Sequence[Command]) -> None:
+        self.name, self.summary = name, summary
+        self.commands: dict[str, Command] = {command.name: command for command in commands}
+
+    def main(self, argv: Sequence[str]) -> int:
+        """Run a command.
+
+        Args:
+            argv: What stands behind the name of the group.
+
+        Returns:
+            Exit status: 0 done, 1 done with findings or files that failed (they are listed), 2 the command line or the
+            data cannot be used (the reason is on standard error), 130 interrupted from the keyboard.
+        """
+        name, words = (argv[0], argv[1:]) if argv else ("--help", [])
+        if name in ("-h", "--help"):
+            print(self.overview())
+            return 0
+        program = f"eztorch {self.name} {name}" if name in self.commands else f"eztorch {self.name}"
+        try:
+            command = self._find(name)
+            arguments = command.parser().parse_words(words)
+            if arguments is None:
+                return 0
+            status: int = command.module().run(arguments)
+        except EztorchError as error:
+            return report_error(error, program)
+        except KeyboardInterrupt:
+            print(f"{program}: interrupted; what is done is kept.", file=sys.stderr)
+            return 130
+        return status
+
+    def overview(self) -> str:
+        """Return the help of the group: its commands and an example of each."""
+        commands = self.commands.values()
+        examples = "\n".join(f"  {command.examples[0]}" for command in commands)
+        return f"""\
+{self.summary}
+
+Usage: eztorch {self.name} COMMAND ...
+
+Commands:
+{columns((command.name, command.summary) for command in commands)}
+
+Examples:
+{examples}
+
+eztorch {self.name} COMMAND --help lists the arguments of a command."""
+
+    def _find(self, name: str) -> Command:
+        if name in self.commands:
+            return self.commands[name]
+        names = ", ".join(self.commands)
+        if name.startswith("-"):
+            raise ConfigError(f"the command comes first: eztorch {self.name} COMMAND {name} ..., of {names}.")
+        close = nearest(name, self.commands)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise ConfigError(f"there is no command {name!r}.{hint} Commands: {names}.")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help in the form of that of the tasks."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=120)
+
+    def start_section(self, heading: str | None) -> None:
+        super().start_section(heading and heading.capitalize())
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours."""
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace | None:
+        """Return the arguments, flags and others in any order; None when only the help was asked for.
+
+        Raises:
+            ConfigError: They cannot be used.
+        """
+        if "-h" in words or "--help" in words:
+            self.print_help()
+            return None
+        arguments, others = self.parse_known_intermixed_args(list(words))
+        for word in others:
+            if word.startswith("-"):
+                raise unknown_flag(word.partition("=")[0], list(self._option_string_actions))
+            raise ConfigError(f"{word!r} is one argument too many. {self.format_usage().strip()}")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error of a command line that cannot be used."""
+        raise ConfigError(f"{message.removeprefix('argument ')}. --help lists the arguments.")
