@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torchvision.models import get_model, get_model_weights
 
 from eztorch.models.trunks.feature_gates import add_feature_gates
+from eztorch.models.trunks.mvit import create_mvit
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -73,7 +74,7 @@ def create_video_network(
     """Build a network for clips of torchvision or pytorchvideo.
 
     A pooling with a fixed window takes smaller inputs, too. Multi-scale vision transformers have positions for one size
-    of input, `temporal_size` and `spatial_size`.
+    of input, `temporal_size` and `spatial_size` (see `mvit.create_mvit`).
 
     Args:
         name: Of torchvision `r3d_18`, `mc3_18`, `r2plus1d_18`, `s3d`, `mvit_v1_b`, `mvit_v2_s`; of pytorchvideo
@@ -102,6 +103,8 @@ def create_video_network(
     for key, module in list(model.named_modules()):
         if isinstance(module, nn.AvgPool3d):
             model.set_submodule(key, _FittingAvgPool3d(module.kernel_size, module.stride, module.padding))
+        elif type(module).__name__ == "Swish":  # pytorchvideo's own, of which torch deprecates a part
+            model.set_submodule(key, nn.SiLU())
     if pretrained:
         _load(model, head, _weights(name, "" if pretrained is True else str(pretrained), progress))
     classifier = [m for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear | nn.Conv3d)][-1]
@@ -123,11 +126,14 @@ class _FittingAvgPool3d(nn.AvgPool3d):
 
 
 def _of_library(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    network: nn.Module
     if _of_pytorchvideo(name):
         builder = getattr(_pytorchvideo("hub"), name)
-        network: nn.Module = builder(model_num_class=num_classes, head_activation=None, **options)
-        return network
-    network = get_model(name.removesuffix("_g"), weights=None, num_classes=num_classes, **options)
+        network = builder(model_num_class=num_classes, head_activation=None, **options)
+    elif name.startswith("mvit"):
+        network = create_mvit(name, num_classes=num_classes, **options)
+    else:
+        network = get_model(name.removesuffix("_g"), weights=None, num_classes=num_classes, **options)
     if name == "s3d_g":
         add_feature_gates(network)
     return network

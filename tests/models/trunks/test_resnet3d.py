@@ -82,6 +82,33 @@ def test_resnet3d__kernels_of_the_stages():
     assert kernels(_on_meta(model_depth=18, stage_conv_a_kernel_size=each)) == [tuple(k) for k in each]
 
 
+def test_resnet3d__kernels_of_a_stage_are_taken_in_turn():
+    stages = [[3, 1, 1], [[3, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1], [3, 1, 1]], [[1, 1, 1]]]
+    model = _on_meta(model_depth=50, stage_conv_a_kernel_size=stages)
+    times = [[block.branch2.conv_a.kernel_size[0] for block in stage.res_blocks] for stage in model.blocks[1:]]
+    assert times == [[3, 3, 3], [3, 1, 3, 1], [1, 1, 3, 1, 1, 3], [1, 1, 1]]
+
+
+def test_resnet3d__pooling_after_the_first_stage_halves_the_frames_and_has_no_layer():
+    model = _on_meta(model_depth=18, stage1_pool=[2, 1, 1], non_local=[[], [1], [], []])
+    assert model(torch.empty(1, 3, 8, 64, 64, device="meta")).shape == (1, 512, 4, 2, 2)
+    layers = {name: model.get_param_layer_id(name) for name, _ in model.named_parameters()}
+    assert set(layers.values()) == set(range(model.num_layers)) == set(range(9))
+    assert layers["blocks.3.res_blocks.0.branch1_conv.weight"] == 3
+    assert layers["blocks.3.res_blocks.1.non_local.conv_g.weight"] == 4
+
+
+def test_resnet3d__non_local_blocks_change_nothing_at_the_start():
+    torch.manual_seed(0)
+    plain = create_resnet3d_basic(model_depth=18, stem_dim_out=8)
+    looking = create_resnet3d_basic(model_depth=18, stem_dim_out=8, non_local=[[0], [1], [0, 1], []])
+    missing, unexpected = looking.load_state_dict(plain.state_dict(), strict=False)
+    assert unexpected == []
+    assert len({name.partition(".non_local")[0] for name in missing}) == 4
+    clips = torch.randn(2, 3, 2, 64, 64)
+    torch.testing.assert_close(looking(clips), plain(clips), rtol=0, atol=0)
+
+
 def test_resnet3d__every_parameter_learns_and_has_a_layer():
     model = create_resnet3d_basic(model_depth=18, stem_dim_out=4)
     model(torch.randn(2, 3, 2, 32, 32)).square().sum().backward()
@@ -133,6 +160,10 @@ def test_resnet3d__builds_from_a_spec():
         ({"stem_pool_stride": 2}, "stem_pool_stride=2; expected three"),
         ({"stage_conv_b_kernel_size": [[1, 3, 3]] * 3}, "stage_conv_b_kernel_size.*each of the 4 stages"),
         ({"stage_conv_a_kernel_size": [[1, 3, 3], 3, 3, 3]}, re.escape("stage_conv_a_kernel_size[1]=3")),
+        ({"stage_conv_a_kernel_size": [[[3, 1, 1], 3], 3, 3, 3]}, re.escape("stage_conv_a_kernel_size[0]=3")),
+        ({"stage1_pool": 2}, "stage1_pool=2; expected three"),
+        ({"non_local": [[0]]}, "non_local.*for each of the 4 stages"),
+        ({"non_local": [[], [2], [], []]}, re.escape("non_local[1]=[2]; this stage has the blocks 0 to 1")),
         ({"stage_spatial_h_stride": [1, 2]}, re.escape("stage_spatial_h_stride=[1, 2]; expected one number for each")),
     ],
 )
