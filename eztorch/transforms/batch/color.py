@@ -15,11 +15,11 @@ from torch import Tensor
 
 from eztorch.transforms.batch.base import InPlaceTransform
 from eztorch.transforms.batch.draws import draw_samples, pieces, probability, send, uniform
+from eztorch.transforms.luma import BT_601_ROUNDED, luma
 from eztorch.utils.errors import ConfigError
 
 Change = Callable[[Tensor, Tensor], None]
 
-_GREY = (0.2989, 0.587, 0.114)  # luma of ITU-R BT.601, as torchvision rounds it
 _LEAST_CHROMA = 1e-12  # of a grey pixel, whose hue does not matter
 
 
@@ -27,8 +27,7 @@ def grey_of(batch: Tensor) -> Tensor:
     """Return the grey of a batch (B, 3, ...) or (B, 1, ...), shape (B, ...)."""
     if batch.shape[1] == 1:
         return batch.squeeze(1)
-    red, green, blue = batch.unbind(1)
-    return (red * _GREY[0]).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
+    return luma(batch, 1, BT_601_ROUNDED)
 
 
 def adjust_brightness_(batch: Tensor, factor: Tensor) -> None:

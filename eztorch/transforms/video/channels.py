@@ -14,11 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from eztorch.transforms.luma import luma
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
-
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma of ITU-R BT.601."""
 
 
 def tc_indices(num_frames: int) -> list[int]:
@@ -141,9 +139,8 @@ def grey(clip: Tensor) -> Tensor:
     Returns:
         Clip, shape ([B,] 1, T, H, W).
     """
-    red, green, blue = clip.unbind(-4)
-    luma = (red * GREY_WEIGHTS[0]).add_(green, alpha=GREY_WEIGHTS[1]).add_(blue, alpha=GREY_WEIGHTS[2])
-    return (luma if clip.is_floating_point() else luma.round_().to(clip.dtype)).unsqueeze(-4)
+    weighted = luma(clip, -4)
+    return (weighted if clip.is_floating_point() else weighted.round_().to(clip.dtype)).unsqueeze(-4)
 
 
 class ToGrey(nn.Module):

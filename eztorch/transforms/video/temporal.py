@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from eztorch.transforms.luma import BT_601_ROUNDED, luma
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.values import as_count
-
-# Luma of ITU-R BT.601, as torchvision rounds it.
-_GREY = (0.2989, 0.587, 0.114)
 
 
 class UniformTemporalSubsample(nn.Module):
@@ -86,9 +84,7 @@ def temporal_difference(
     """
     frames = clip.float() if clip.dtype == torch.uint8 else clip
     if use_grayscale and frames.shape[-4] == 3:
-        red, green, blue = frames.unbind(-4)
-        grey = (red * _GREY[0]).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
-        frames = grey.unsqueeze(-4).expand_as(frames)
+        frames = luma(frames, -4, BT_601_ROUNDED).unsqueeze(-4).expand_as(frames)
     steps = frames.shape[-3] - 1
     if steps == 0:
         difference = torch.zeros_like(frames)
