@@ -101,9 +101,10 @@ def table_from_header(file: PacketFile) -> PacketTable | None:
     if len(steps) and steps.min() != steps.max():
         # Of a variable rate, the header adds up the steps of decoding, and frames that are shown late may lie behind.
         try:
-            end = max(end, int(group(len(keys) - 2).stamps[-1]) + int(steps[-1]))
+            last = int(group(len(keys) - 2).stamps[-1])
         except HeaderIsWrongError:
             return None
+        end = end if last < end else last + int(steps[-1])
     return PacketTable(keys, keys, dts[keys[:-1]], start, end, None, True, group)
 
 
