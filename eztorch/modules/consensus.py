@@ -148,7 +148,7 @@ def nth_tuple(num_frames: int, length: int, place: int) -> tuple[int, ...]:
     >>> [nth_tuple(4, 2, place) for place in range(math.comb(4, 2))]
     [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     """
-    chosen = []
+    chosen: list[int] = []
     for frame in range(num_frames):
         with_it = math.comb(num_frames - frame - 1, length - len(chosen) - 1) if len(chosen) < length else 0
         if place < with_it:

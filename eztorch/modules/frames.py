@@ -22,14 +22,15 @@ from eztorch.utils.errors import ConfigError
 
 def set_frames_per_clip(network: nn.Module, frames_per_clip: int) -> None:
     """Tell every brick in a network how many frames a clip has."""
-    for module in network.modules():
-        if hasattr(module, "frames_per_clip"):
-            module.frames_per_clip = frames_per_clip
+    bricks: list[Any] = [module for module in network.modules() if hasattr(module, "frames_per_clip")]
+    for brick in bricks:
+        brick.frames_per_clip = frames_per_clip
 
 
 def as_clips(x: Tensor, frames_per_clip: int) -> Tensor:
     """View maps of frames, shape (B T, ...), as maps of clips, shape (B, T, ...)."""
-    return x.unflatten(0, (-1, frames_per_clip))
+    clips: Tensor = x.unflatten(0, (-1, frames_per_clip))
+    return clips
 
 
 def as_columns(x: Tensor, frames_per_clip: int) -> Tensor:
@@ -42,7 +43,8 @@ def as_columns(x: Tensor, frames_per_clip: int) -> Tensor:
 
 def from_columns(planes: Tensor, height: int, width: int) -> Tensor:
     """Undo `as_columns`."""
-    return planes.unflatten(3, (height, width)).transpose(1, 2).flatten(0, 1)
+    clips: Tensor = planes.unflatten(3, (height, width)).transpose(1, 2)
+    return clips.flatten(0, 1)
 
 
 def temporal_shift(x: Tensor, frames_per_clip: int, fold: int) -> Tensor:

@@ -91,7 +91,7 @@ class FrameModel(nn.Module):
         return self
 
     def _frozen_norms(self) -> list[nn.Module]:
-        norms = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+        norms: list[nn.Module] = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
         return norms[1:] if self.partial_bn else []
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,8 +117,10 @@ class FrameModel(nn.Module):
                 f"The network gives {tuple(features.shape[1:])} for an image, and its num_features is "
                 f"{self.network.num_features}; build it without a classifier (num_classes: 0)."
             )
-        clips = self.consensus(as_clips(self.frame_dropout(features), num_inputs))
-        return clips if self.fc is None else self.fc(self.dropout(clips))
+        clips: Tensor = self.consensus(as_clips(self.frame_dropout(features), num_inputs))
+        if self.fc is not None:
+            clips = self.fc(self.dropout(clips))
+        return clips
 
 
 def create_frame_model(
