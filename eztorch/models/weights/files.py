@@ -113,20 +113,26 @@ def _read_torch(file: Path, said: str) -> Mapping[str, Any]:
         needed = []
     refused = [name for name in needed if not re.fullmatch(_LEFT_OUT, name)]
     if refused:
-        raise ConfigError(
-            f"{said} needs objects beside tensors, {', '.join(refused[:4])}, and making them could run foreign code. "
-            "Where you trust the file, save its weights alone, once: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')."
-        )
+        raise _refusal(said, refused)
     try:
         with torch.serialization.safe_globals([(_LeftOut, name) for name in needed]):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises depends on where the file is broken
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"{said} is no file of weights that can be loaded safely: {reason}") from error
+        found = re.findall(r"GLOBAL (\S+)", str(error))
+        if found:
+            raise _refusal(said, found) from error
+        raise ConfigError(f"{said} is no file of weights, or damaged ({type(error).__name__}).") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{said} holds a {type(content).__name__}; expected weights by name.")
     return content
+
+
+def _refusal(said: str, objects: list[str]) -> ConfigError:
+    return ConfigError(
+        f"{said} needs objects beside tensors, {', '.join(objects[:4])}, and making them could run foreign code. "
+        "Where you trust the file, save its weights alone, once: "
+        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')."
+    )
 
 
 def _find_tensors(content: Mapping[str, Any], said: str) -> tuple[str, dict[str, Tensor]]:

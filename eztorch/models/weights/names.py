@@ -32,8 +32,8 @@ _TORCHVISION: _Rules = (
     (r"(fast\.)?bn1\.", r"\1stem.norm."),
     (r"(fast\.)?layer(\d)\.(\d+)\.conv(\d)\.(?=weight$|bias$)", r"\1stage\2.\3.conv\4."),
     (r"(fast\.)?layer(\d)\.(\d+)\.bn(\d)\.", r"\1stage\2.\3.norm\4."),
-    (r"(fast\.)?layer(\d)\.(\d+)\.downsample\.0\.", r"\1stage\2.\3.shortcut.conv."),
-    (r"(fast\.)?layer(\d)\.(\d+)\.downsample\.1\.", r"\1stage\2.\3.shortcut.norm."),
+    (r"(fast\.)?layer(\d)\.(\d+)\.(?:downsample|shortcut)\.0\.", r"\1stage\2.\3.shortcut.conv."),
+    (r"(fast\.)?layer(\d)\.(\d+)\.(?:downsample|shortcut)\.1\.", r"\1stage\2.\3.shortcut.norm."),
     (r"fc\.(?=weight$|bias$)", "classifier."),
 )
 _MMACTION: _Rules = (
