@@ -98,7 +98,7 @@ def create_frame_resnet(
         raise ConfigError(f"brick_stages={list(brick_stages)}; expected stages of 1 to 4.")
     if brick_every < 1:
         raise ConfigError(f"brick_every={brick_every}; expected a positive number of blocks.")
-    network = create_resnet(name, num_classes=0, **options)
+    network = image_network(name, options)
     for number, stage in enumerate(residual_stages(network), start=1):
         for place, block in enumerate(stage):
             if brick is not None and number in brick_stages and place % brick_every == 0:
@@ -107,6 +107,17 @@ def create_frame_resnet(
             if temporal_pool:
                 stage[place] = TemporalPoolBlock(block)
     return network
+
+
+def image_network(name: str, options: Mapping[str, Any]) -> ResNet:
+    """Build a residual network for images, without a classifier.
+
+    Raises:
+        ConfigError: The options ask for a classifier; that of clips is the frame model's.
+    """
+    if options.get("num_classes", 0):
+        raise ConfigError(f"network.num_classes={options['num_classes']}: classes belong to the frame model.")
+    return create_resnet(name, **{**options, "num_classes": 0})
 
 
 def residual_stages(network: ResNet) -> list[Any]:

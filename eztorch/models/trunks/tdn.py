@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eztorch.models.trunks.frame_resnet import put_before, residual_stages
-from eztorch.models.trunks.resnet import ResNet, create_resnet
+from eztorch.models.trunks.frame_resnet import image_network, put_before, residual_stages
+from eztorch.models.trunks.resnet import ResNet
 from eztorch.modules.frames import LongTermDifference, TemporalConv
 from eztorch.utils.errors import ConfigError
 
@@ -144,5 +144,4 @@ def create_tdn(
     >>> create_tdn("resnet18")(torch.zeros(2, 5, 3, 64, 64)).shape
     torch.Size([2, 512])
     """
-    resnet = create_resnet(name, num_classes=0, **options)
-    return TDNResNet(resnet, share=share, fold_div=fold_div, reduction=reduction)
+    return TDNResNet(image_network(name, options), share=share, fold_div=fold_div, reduction=reduction)

@@ -89,11 +89,11 @@ def group(name: str) -> dict:
 # MVFNet on Kinetics-400: the authors' configs/MVFNet/K400/mvf_kinetics400_2d_rgb_r50_dense.py.
 # TAda2D: arXiv 2110.06178, table of Something-Something v2 and Kinetics-400.
 PUBLISHED = {
-    "tsn_resnet50": (400, 24.3),
-    "tsm_resnet50": (400, 24.3),
-    "mtrn_resnet50": (174, 26.64),
-    "mvfnet_resnet50": (400, 24.34),
-    "tada2d_resnet50": (400, 27.5),
+    "tsn_r50": (400, 24.3),
+    "tsm_r50": (400, 24.3),
+    "mtrn_r50": (174, 26.64),
+    "mvfnet_r50": (400, 24.34),
+    "tada2d_r50": (400, 27.5),
 }
 
 
@@ -108,7 +108,7 @@ def test_groups__have_the_published_parameters(name):
 def test_groups__without_published_parameters_have_what_they_are_made_of():
     resnet50 = 23_508_032
     with torch.device("meta"):
-        trn, tdn = build(group("trn_resnet50")), build(group("tdn_resnet50"))
+        trn, tdn = build(group("trn_r50")), build(group("tdn_r50"))
     assert count(trn) == resnet50 + (2048 + 1) * 256 + (8 * 256 + 1) * 512
     # The motion's stem and first stage, and in each block of the stages 2 to 4, with c channels of which r = c / 16 are
     # kept: the reduction, a 3 x 3 convolution per channel, two dense ones, the expansion, norms, three taps a channel.

@@ -174,6 +174,7 @@ def test_tdn__of_stills_sees_no_motion():
         ({"brick": "shift", "brick_stages": [0, 1]}, r"brick_stages=\[0, 1\]"),
         ({"brick": "shift", "brick_every": 0}, "brick_every=0"),
         ({"convolution": "tda"}, "convolution.name='tda' is not known"),
+        ({"num_classes": 5}, r"network\.num_classes=5: classes belong to the frame model"),
         ({"name": "resnet20"}, "name='resnet20' is not known"),
     ],
 )
