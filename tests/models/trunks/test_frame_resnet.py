@@ -168,7 +168,7 @@ def test_tdn__of_stills_sees_no_motion():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"brick": "shfit"}, "brick.name='shfit' is not known.*Did you mean 'shift'"),
+        ({"brick": "shiftt"}, "brick.name='shiftt' is not known.*Did you mean 'shift'"),
         ({"brick": {"name": "shift", "fold": 8}}, "unknown key 'fold'.*Did you mean 'fold_div'"),
         ({"brick": 3}, "brick=3; expected a name"),
         ({"brick": "shift", "brick_stages": [0, 1]}, r"brick_stages=\[0, 1\]"),
