@@ -16,6 +16,7 @@ from eztorch.modules.frames import (
 )
 from eztorch.modules.gather import gather_with_gradient, gather_without_gradient, sum_over_processes
 from eztorch.modules.momentum_target import MomentumTarget
+from eztorch.modules.non_local import NonLocal
 from eztorch.modules.split_batch_norm import (
     SplitBatchNorm1d,
     SplitBatchNorm2d,
@@ -31,6 +32,7 @@ __all__ = [
     "MeanConsensus",
     "MomentumTarget",
     "MultiViewFusion",
+    "NonLocal",
     "SplitBatchNorm1d",
     "SplitBatchNorm2d",
     "SplitBatchNorm3d",
