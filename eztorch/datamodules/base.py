@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from eztorch.datamodules.loader import check_options, make_evaluation_loader, make_training_loader
@@ -107,6 +109,16 @@ class BaseDataModule(LightningDataModule, ABC):
             training: Whether it is read for training.
         """
 
+    def look_at(self, dataset: Dataset[Any], indices: NDArray[np.int64] | None, *, split: str, key: str) -> None:
+        """Say what is known of the samples of a split, or refuse them, before any of them is read.
+
+        Args:
+            dataset: What `make_dataset` returned.
+            indices: Which of its samples are taken, shape (n,); None for all.
+            split: The split.
+            key: The configuration key that describes them, for messages.
+        """
+
     def setup(self, stage: str | None = None) -> None:
         """Make the datasets of a stage."""
         for split in _STAGES[stage]:
@@ -143,6 +155,7 @@ class BaseDataModule(LightningDataModule, ABC):
         except EztorchError as error:
             raise type(error)(f"{source.key}: {error}") from error
         self._choose_classes(split, source, None if classes is None else tuple(classes.tolist()))
+        self.look_at(dataset, indices, split=split, key=source.key)
         return dataset if indices is None else Subset(dataset, indices, classes=classes)
 
     @contextmanager

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
 from typing_extensions import TypedDict, Unpack
 
 from eztorch.datamodules.base import BaseDataModule
@@ -146,6 +149,7 @@ class VideoBaseDataModule(BaseDataModule):
         self.on_missing = on_missing
         self.max_failure_share = max_failure_share
         self._videos: dict[tuple[str, str, bool | None], LabeledVideoPaths] = {}
+        self._indices: dict[str, VideoIndex | None] = {}
 
     def read_lists(self, folder: Path, subset: str, *, frame_folders: bool | None) -> Annotation | None:
         """Read official lists; a data set that has such does so here.
@@ -225,11 +229,27 @@ class VideoBaseDataModule(BaseDataModule):
         if not is_folder:  # what is in a folder of classes is there
             videos, missing = locate(videos, frame_folders=frame_folders, as_published=annotation.as_published)
             videos = without_missing(videos, missing, key=source.key, split=split, on_missing=self.on_missing)
-        index = VideoIndex.find(videos.path_prefix) if videos.path_prefix else None
-        if index is None:
-            return videos
-        report_unreadable(videos, index, key=source.key, split=split, max_failure_share=self.max_failure_share)
-        return videos if frame_folders is False else with_known_lengths(videos, index)
+        index = self._index_of(videos)
+        return videos if index is None or frame_folders is False else with_known_lengths(videos, index)
+
+    def look_at(self, dataset: Dataset[Any], indices: NDArray[np.int64] | None, *, split: str, key: str) -> None:
+        """Tell which videos an index knows to be unreadable; see `BaseDataModule.look_at`.
+
+        Raises:
+            DataError: They are too large a share of a training set.
+        """
+        assert isinstance(dataset, LabeledVideoDataset)
+        videos = dataset.videos if indices is None else dataset.videos.subset(indices)
+        index = self._index_of(videos)
+        if index is not None:
+            report_unreadable(videos, index, key=key, split=split, max_failure_share=self.max_failure_share)
+
+    def _index_of(self, videos: LabeledVideoPaths) -> VideoIndex | None:
+        """Return the index of the folder of some videos, read once."""
+        folder = videos.path_prefix
+        if folder and folder not in self._indices:
+            self._indices[folder] = VideoIndex.find(folder)
+        return self._indices.get(folder)
 
     def _classes(self, split: str, source: Source) -> tuple[str, ...]:
         """Return the order of the classes that a split has to have, where something says it."""

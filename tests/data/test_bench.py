@@ -135,6 +135,30 @@ def test_experiment__counts_the_clips_of_a_video_and_reads_copies_in_their_place
         read(0, 1)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "number"),
+    [
+        ({"sample_ratio": 0.4}, 2),
+        ({"exclude_list": ["class 0/0.mp4"]}, 5),
+        ([{"sample_ratio": 0.4}, {"repeat": 2}], 8),
+    ],
+)
+def test_experiment__of_a_part_or_of_several_data_sets_is_read_too(videos, tmp_path, dataset, number):
+    from eztorch.data.experiment import load_config
+
+    config = load_config(EXPERIMENT, None, overrides(videos)[2:])
+    whole = config["datamodule"]["train"].get("dataset") or {}
+    several = isinstance(dataset, list)
+    parts = [{**whole, **part} for part in (dataset if several else [dataset])]
+    config["datamodule"]["train"]["dataset"] = parts if several else parts[0]
+    source = Experiment(config, "train", 100)
+    assert len(source.media) == number
+    copied = tmp_path / "copy.mp4"
+    copied.write_bytes((videos / "class 0" / "0.mp4").read_bytes())
+    last = number - 1
+    assert source.read("pyav")(last, 0) == source.read("pyav", {last: str(copied)})(0, 0) == 1
+
+
 def test_experiment__needs_the_split(videos):
     from eztorch.data.experiment import load_config
 

@@ -346,6 +346,8 @@ def test_index__tells_of_unreadable_videos_before_the_run(video_tree, tmp_path):
     with pytest.warns(UserWarning, match=message):
         datamodule.setup("fit")
     assert datamodule.train_num_samples == 8
+    excluded = VideoDataModule(2, root, train=split(exclude_list=["falling/v0.mp4", "rising/v0.mp4"]))
+    assert len(excluded.dataset("train")) == 6  # what is left out of training is no reason to refuse the rest
     write_index(root)
     assert len(VideoDataModule(2, root, train=split()).dataset("train")) == 8
 

@@ -16,8 +16,11 @@ from eztorch.data.bench.throughput import Read, Shape, clip_read
 from eztorch.data.experiment import load_config
 from eztorch.data.listing import Medium, list_media
 from eztorch.datamodules.base import SPLITS
+from eztorch.datasets.concat import Concat
 from eztorch.datasets.decoders import build_decoder
+from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
 from eztorch.datasets.loader_samplers import SampleAddress
+from eztorch.datasets.subsets import Subset
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose
@@ -109,30 +112,34 @@ class Experiment:
         self.chosen: str | None = own.get("decoder") or self._spec.get("decoder") or "pyav"
         self.decoders: Sequence[str] = FILE_DECODERS if self.chosen in (*FILE_DECODERS, "auto") else (self.chosen,)
         self._split = split
-        dataset = self._dataset(self.chosen)
-        if not hasattr(dataset, "videos"):
-            raise ConfigError(f"datamodule.{split} reads no videos; bench reads videos and folders of frames.")
-        self._rows: Sequence[int] = sample(range(len(dataset)), number)
+        places = [(part, row) for part, (_, rows) in enumerate(self._parts(self.chosen)) for row in rows]
+        self._places: Sequence[tuple[int, int]] = sample(places, number)
+        datasets = [dataset for dataset, _ in self._parts(self.chosen)]
         kind = "frames" if self.decoders == ("frame",) else "video"
-        self.media: Sequence[Medium] = [Medium(dataset.name(row), kind) for row in self._rows]
-        self.title = f"datamodule.{split}: {len(self._rows)} of {len(dataset)} videos, {_clips(own)}"
+        self.media: Sequence[Medium] = [Medium(datasets[part].name(row), kind) for part, row in self._places]
+        self.title = f"datamodule.{split}: {len(self._places)} of {len(places)} videos, {_clips(own)}"
 
     def read(self, decoder: str, instead: Mapping[int, str] | None = None) -> Read:
         """Return what reads them; see `Source`."""
-        dataset, rows = self._dataset(decoder), self._rows
+        datasets = [dataset for dataset, _ in self._parts(decoder)]
+        samples = [(datasets[part], row) for part, row in self._places]
         if instead is not None:
-            videos = dataset.videos.subset([self._rows[file] for file in instead])
-            paths = map(os.path.abspath, instead.values())
-            new = [video._replace(path=path) for video, path in zip(videos, paths, strict=True)]
-            dataset, rows = copy.copy(dataset), range(len(instead))
-            dataset.videos = videos.with_videos(new)
+            samples = [(_with_video(samples[file][0], samples[file][1], path), 0) for file, path in instead.items()]
 
         def read(file: int, turn: int) -> int:
-            item = dataset[SampleAddress(turn, rows[file])]
+            dataset, row = samples[file]
+            item: Any = dataset[SampleAddress(turn * len(samples) + file, row)]
             inputs = [one["input"] for one in (item if isinstance(item, list) else [item])]
             return sum(len(one) if isinstance(one, list) else 1 for one in inputs)
 
         return read
+
+    def _parts(self, decoder: str) -> list[tuple[LabeledVideoDataset, Sequence[int]]]:
+        """Return the data sets of videos that the split is made of, and which of their videos it has."""
+        parts = _parts_of(self._dataset(decoder))
+        if not all(isinstance(dataset, LabeledVideoDataset) for dataset, _ in parts):
+            raise ConfigError(f"datamodule.{self._split} reads no videos; bench reads videos and folders of frames.")
+        return parts
 
     def _dataset(self, decoder: str) -> Any:
         own = self._spec[self._split]
@@ -175,3 +182,19 @@ def _clips(spec: Mapping[str, Any]) -> str:
     sampler = spec["clip_sampler"]
     options = ", ".join(f"{key} {value}" for key, value in sampler.items() if not str(key).startswith("_"))
     return f"clips of {sampler['_target_'].rpartition('.')[2]} ({options})"
+
+
+def _parts_of(dataset: Any) -> list[tuple[Any, Sequence[int]]]:
+    if isinstance(dataset, Concat):
+        return [part for one in dataset.datasets for part in _parts_of(one)]
+    if isinstance(dataset, Subset):
+        return [(dataset.dataset, dataset.indices.tolist())]
+    return [(dataset, range(len(dataset)))]
+
+
+def _with_video(dataset: LabeledVideoDataset, row: int, path: str) -> LabeledVideoDataset:
+    """Return a data set of one video that is read from another file."""
+    videos = dataset.videos.subset([row])
+    changed = copy.copy(dataset)
+    changed.videos = videos.with_videos([videos[0]._replace(path=os.path.abspath(path))])
+    return changed
