@@ -78,7 +78,8 @@ _PYTORCHVIDEO: _Rules = (
     (r"head\.proj\.", "classifier."),
 )
 _PYSLOWFAST: _Rules = (
-    (r"s1\.stem\.conv_xy\.", "stem.conv.conv_t."),  # X3D; pytorchvideo has the two names the other way round
+    (r"s1\.stem\.conv_xy\.", "stem.conv.conv_t."),  # X3D: pytorchvideo has the two names the other way round
+    (r"s1\.stem\.conv_t\.", "stem.conv.conv_xy."),  # see _numbered
     (r"(fast\.)?s1\.stem\.conv\.", r"\1stem.conv."),
     (r"(fast\.)?s1\.stem\.bn\.", r"\1stem.norm."),
     *(
@@ -114,7 +115,7 @@ _TRANSFORMERS: _Rules = (
     (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.", r"blocks.\1.mlp.fc1."),
     (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.", r"blocks.\1.mlp.fc2."),
     (r"heads\.head\.", "classifier."),
-    (r"(?:head|heads|classifier|linear)\.(?=weight$|bias$)", "classifier."),
+    (r"(?:head|heads|classifier|linear)\.(?:\d\.)?(?=weight$|bias$)", "classifier."),  # with a dropout before it
 )
 
 
@@ -189,10 +190,11 @@ def _common(name: str) -> str:
 
 
 def _numbered(names: list[str]) -> dict[str, str]:
-    """Count only the parts of a list of modules that have weights, so that a pooling between them shifts nothing.
+    """Return names that say by themselves what all names together say, those that change.
 
-    In pytorchvideo's `blocks.N`, I3D has a pooling between stages. In a residual network that was cut into a list of
-    its children (`nn.Sequential(*list(net.children())[:-1])`, the backbones of lightly) it may have an activation.
+    Only the parts of a list of modules that have weights count, so that a pooling between them shifts nothing: in
+    pytorchvideo's `blocks.N`, I3D has one between stages; a residual network that was cut into a list of its children
+    (`nn.Sequential(*list(net.children())[:-1])`, the backbones of lightly) may have an activation, too.
 
     >>> _numbered(["0.weight", "1.bias", "4.0.conv1.weight"])["4.0.conv1.weight"]
     'layer1.0.conv1.weight'
@@ -210,6 +212,8 @@ def _numbered(names: list[str]) -> dict[str, str]:
     if any(".res_blocks." in name for name in names):
         ranks = _ranks(names, r"blocks\.(\d+)\.")
         return {name: re.sub(r"^blocks\.(\d+)\.", lambda found: f"blocks.{ranks[found[1]]}.", name) for name in names}
+    if "s1.pathway0_stem.conv_xy.weight" in names:  # X3D: `conv`, elsewhere the whole stem, is the half over time
+        return {"s1.pathway0_stem.conv.weight": "s1.pathway0_stem.conv_t.weight"}
     return {}
 
 

@@ -24,7 +24,7 @@ from eztorch.models.weights import common_names, origin
         ("stage2.1.non_local.conv_g.bias", ["layer2.1.non_local_block.g.0.conv.bias"]),
         (
             "classifier.weight",
-            ["fc.weight", "head.weight", "heads.head.weight", "head.projection.weight", "cls_head.fc_cls.weight"],
+            ["fc.weight", "head.weight", "head.1.weight", "heads.head.weight", "head.projection.weight", "cls_head.fc_cls.weight"],
         ),
         (
             "blocks.3.attn.qkv.bias",
@@ -53,14 +53,16 @@ def test_common_names__count_stages_and_not_what_stands_between_them():
 
 
 def test_common_names__x3d_of_pyslowfast_is_that_of_pytorchvideo():
-    theirs = [
-        "s1.pathway0_stem.conv_xy.weight",
-        "s2.pathway0_res1.branch2.se.fc1.weight",
-        "s2.pathway0_res1.branch2.b_bn.bias",
-    ]
-    block = "blocks.1.res_blocks.1.branch2.norm_b"
-    ours = ["blocks.0.conv.conv_t.weight", f"{block}.1.block.0.weight", f"{block}.0.bias"]
-    assert list(common_names(theirs).values()) == list(common_names(ours).values())
+    block, stem = "blocks.1.res_blocks.1.branch2.norm_b", "blocks.0.conv"
+    pairs = {
+        "s1.pathway0_stem.conv_xy.weight": f"{stem}.conv_t.weight",  # the kernel over space, in spite of its name
+        "s1.pathway0_stem.conv.weight": f"{stem}.conv_xy.weight",
+        "s2.pathway0_res1.branch2.se.fc1.weight": f"{block}.1.block.0.weight",
+        "s2.pathway0_res1.branch2.b_bn.bias": f"{block}.0.bias",
+        "head.conv_5.weight": "blocks.5.pool.pre_conv.weight",
+        "head.projection.weight": "blocks.5.proj.weight",
+    }
+    assert list(common_names(pairs).values()) == list(common_names(pairs.values()).values())
 
 
 def test_common_names__no_two_weights_of_a_network_share_one():
