@@ -215,7 +215,7 @@ class Composer:
     def _with_search_path(self, overrides: Sequence[str]) -> list[str]:
         """Return the overrides with one for the search path: what the user set, `-cd`, and eztorch's own groups."""
         recipe = OmegaConf.load(self.recipe.path)
-        hydra = recipe.get("hydra", {}) if OmegaConf.is_dict(recipe) else {}
+        hydra: Any = recipe.get("hydra", {}) if isinstance(recipe, DictConfig) else {}
         if not OmegaConf.is_dict(hydra) and hydra != {}:
             raise ConfigError(f"{self.recipe.path}: hydra is {hydra!r}; expected a mapping, or leave it out.")
         asked: Any = OmegaConf.select(hydra, "searchpath") if hydra else None
