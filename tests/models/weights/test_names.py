@@ -24,7 +24,14 @@ from eztorch.models.weights import common_names, origin
         ("stage2.1.non_local.conv_g.bias", ["layer2.1.non_local_block.g.0.conv.bias"]),
         (
             "classifier.weight",
-            ["fc.weight", "head.weight", "head.1.weight", "heads.head.weight", "head.projection.weight", "cls_head.fc_cls.weight"],
+            [
+                "fc.weight",
+                "head.weight",
+                "head.1.weight",
+                "heads.head.weight",
+                "head.projection.weight",
+                "cls_head.fc_cls.weight",
+            ],
         ),
         (
             "blocks.3.attn.qkv.bias",
