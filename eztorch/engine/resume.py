@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eztorch.utils.errors import ConfigError
@@ -40,3 +42,23 @@ def find_checkpoint(asked: str | Path | None, run_dir: Path, *, key: str = "ckpt
         hint = f" In that folder are: {', '.join(near[:5])}." if near else ""
         raise ConfigError(f"{key}={asked} does not exist.{hint} Leave {key} out to continue the run directory.")
     return path
+
+
+@contextmanager
+def explained_misfit(checkpoint: Path | None) -> Iterator[None]:
+    """Turn torch's word on weights that do not fit the model into an error that says where they are from.
+
+    Raises:
+        ConfigError: The checkpoint is of another model.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first, *lines = str(error).splitlines()
+        if checkpoint is None or not first.startswith("Error(s) in loading state_dict"):
+            raise
+        listed = " ".join(line.strip() for line in lines[:3]) + (" ..." if len(lines) > 3 else "")
+        raise ConfigError(
+            f"{checkpoint} is of another model than this one: {listed} Write the keys that it was trained with, or "
+            "another dir.exp to start anew."
+        ) from error

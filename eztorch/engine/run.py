@@ -15,7 +15,7 @@ from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained
-from eztorch.engine.resume import find_checkpoint
+from eztorch.engine.resume import explained_misfit, find_checkpoint
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
@@ -50,7 +50,8 @@ def fit(job: Job) -> Metrics:
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
     if checkpoint is not None:
         _say(f"Continuing from {checkpoint}.")
-    job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
+    with explained_misfit(checkpoint):
+        job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     return _last_metrics(job.trainer)
 
 
@@ -82,7 +83,8 @@ def test(job: Job) -> Metrics:
     with warnings.catch_warnings():
         # The callbacks of the training have a state in the checkpoint, which testing has no use for.
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-        job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
+        with explained_misfit(checkpoint):
+            job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
     return _last_metrics(job.trainer)
 
 

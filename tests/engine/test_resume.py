@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from eztorch.engine.launch import main
 from eztorch.engine.resume import find_checkpoint
 from eztorch.utils.errors import ConfigError
 
@@ -45,3 +46,14 @@ def test_find_checkpoint__a_folder_without_checkpoints_is_an_error(run_dir):
     (run_dir / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"test\.ckpt_path=.*is a folder without a checkpoint"):
         find_checkpoint(str(run_dir / "empty"), run_dir, key="test.ckpt_path")
+
+
+@pytest.mark.filterwarnings("ignore:.*has no use for", "ignore:.*max_epochs=.* is not trainer.max_epochs")
+def test_a_checkpoint_of_another_model__is_an_error_that_names_it(tiny_pretraining, tmp_path, capsys):
+    command = [*tiny_pretraining, f"dir.root={tmp_path}", "dir.exp=run", "report=false"]
+    assert main("pretrain", [*command, "trainer.max_epochs=1"]) == 0
+    assert main("pretrain", [*command, "model.predictor.hidden_dims=[24]"]) == 2
+    message = capsys.readouterr().err
+    assert "last.ckpt is of another model" in message
+    assert "size mismatch for predictor" in message
+    assert "Traceback" not in message
