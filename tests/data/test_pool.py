@@ -65,7 +65,7 @@ def test_run_all__stops_the_processes_when_the_iteration_ends_early():
     os.kill(process, 0)  # it lives
     start = time.monotonic()
     outcomes.close()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # it does not wait for the minute of the job
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
