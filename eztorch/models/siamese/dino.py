@@ -13,9 +13,9 @@ from typing_extensions import Unpack
 from eztorch.losses import dino_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, not_negative, output_dim, share
+from eztorch.models.siamese.schedules import WarmedTemperature
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.modules import sum_over_processes
-from eztorch.schedulers.schedules import constant, linear, warmed_up
 from eztorch.utils.distributed import world_size
 from eztorch.utils.errors import ConfigError
 
@@ -70,15 +70,9 @@ class DINOModel(SiameseModel):
                 "model.predictor=null and model.normalize_outputs=false."
             )
         self.temp = above_zero("temp", temp)
-        self._temp_m = partial(
-            warmed_up,
-            start=above_zero("start_warmup_temp_m", start_warmup_temp_m),
-            base=above_zero("temp_m", temp_m),
-            end=temp_m,
-            warmup_ramp=linear,
-            decay_ramp=constant,
+        self._temp_m = WarmedTemperature(
+            temp_m, start=start_warmup_temp_m, epochs=warmup_epoch_temp_m, scheduler="linear"
         )
-        self.warmup_epoch_temp_m = not_negative("warmup_epoch_temp_m", warmup_epoch_temp_m)
         self.centre_momentum = share("centre_momentum", centre_momentum)
         self.freeze_last_layer_epochs = not_negative("freeze_last_layer_epochs", freeze_last_layer_epochs)
         self.register_buffer("centre", torch.zeros(scores))
@@ -126,4 +120,4 @@ class DINOModel(SiameseModel):
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the teacher at an optimizer step."""
-        return self._temp_m(step, warmup=self.warmup_epoch_temp_m * self.steps_per_epoch, total=self.total_steps - 1)
+        return self._temp_m.at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)

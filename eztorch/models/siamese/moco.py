@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import moco_loss
-from eztorch.losses.sce_loss import sce_chance_level
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
 from eztorch.models.siamese.target_branch import TargetBranch
@@ -75,7 +74,7 @@ class MoCoModel(SiameseModel):
     @property
     def chance_level(self) -> float | None:
         """Loss of features that tell nothing; None without a queue until the first batch, the source of negatives."""
-        return sce_chance_level(self.branch.num_negatives) if self.branch.num_negatives else None
+        return self.branch.chance_level
 
     def compute_loss(
         self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]

@@ -11,10 +11,9 @@ from typing_extensions import Unpack
 
 from eztorch.losses import ressl_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
-from eztorch.models.siamese.checks import above_zero, not_negative
+from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.schedules import WarmedTemperature
 from eztorch.models.siamese.target_branch import TargetBranch
-from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
-from eztorch.utils.names import choose
 
 
 @final
@@ -64,15 +63,13 @@ class ReSSLModel(SiameseModel):
     ) -> None:
         super().__init__(**shared)
         self.temp = above_zero("temp", temp)
-        self._temp_m = partial(
-            warmed_up,
-            start=above_zero("initial_temp_m", initial_temp_m),
-            base=above_zero("temp_m", temp_m),
-            end=temp_m,
-            warmup_ramp=choose(RAMPS, warmup_scheduler_temp_m, "warmup_scheduler_temp_m"),
-            decay_ramp=constant,
+        self._temp_m = WarmedTemperature(
+            temp_m,
+            start=initial_temp_m,
+            epochs=warmup_epoch_temp_m,
+            scheduler=warmup_scheduler_temp_m,
+            start_key="initial_temp_m",
         )
-        self.warmup_epoch_temp_m = not_negative("warmup_epoch_temp_m", warmup_epoch_temp_m)
         branch = TargetBranch(
             self.trunk,
             self.projector,
@@ -98,4 +95,4 @@ class ReSSLModel(SiameseModel):
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the target's relations at an optimizer step."""
-        return self._temp_m(step, warmup=self.warmup_epoch_temp_m * self.steps_per_epoch, total=self.total_steps - 1)
+        return self._temp_m.at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)

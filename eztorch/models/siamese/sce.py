@@ -12,10 +12,10 @@ from typing import Any, final
 from torch import Tensor
 from typing_extensions import Unpack
 
-from eztorch.losses import sce_chance_level, sce_loss
+from eztorch.losses import sce_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
-from eztorch.models.siamese.sce_schedules import SCESchedules
+from eztorch.models.siamese.schedules import SCESchedules
 from eztorch.models.siamese.target_branch import TargetBranch
 
 
@@ -109,7 +109,7 @@ class SCEModel(SiameseModel):
     @property
     def chance_level(self) -> float | None:
         """Loss of features that tell nothing; None without a queue until the first batch, the source of negatives."""
-        return sce_chance_level(self.branch.num_negatives) if self.branch.num_negatives else None
+        return self.branch.chance_level
 
     def compute_loss(
         self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]

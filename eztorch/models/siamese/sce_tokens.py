@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
-from eztorch.models.siamese.sce_schedules import SCESchedules
+from eztorch.models.siamese.schedules import SCESchedules
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.siamese.token_comparison import TokenComparison
 from eztorch.utils.distributed import world_size

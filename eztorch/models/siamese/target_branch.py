@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from eztorch.losses import sce_chance_level
 from eztorch.models.siamese import keys as keys_of
 from eztorch.models.siamese.checks import share
 from eztorch.models.siamese.view_plan import ViewPlan
@@ -65,6 +66,11 @@ class TargetBranch:
         self.momentum_at(0, 1, 1)  # an unknown name is an error now, not after the first step
         self._splits = 1
         self._pending = keys_of.PendingKeys()
+
+    @property
+    def chance_level(self) -> float | None:
+        """Loss of features that tell nothing; None without a queue until the first batch, the source of negatives."""
+        return sce_chance_level(self.num_negatives) if self.num_negatives else None
 
     def require_negatives(self) -> None:
         """Refuse a method that compares with negatives and has none.

@@ -1,4 +1,4 @@
-"""How the target temperature and the share of the positives of SCE move over a run."""
+"""How the temperature of a target, and the share of the positives of SCE, move over a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,38 @@ from functools import partial
 from eztorch.models.siamese.checks import above_zero, not_negative, share
 from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
 from eztorch.utils.names import choose
+
+
+class WarmedTemperature:
+    """Temperature of a target as a function of the optimizer step: a warm-up, then a constant.
+
+    Args:
+        temp_m: Temperature after the warm-up.
+        start: Temperature at step 0 of the warm-up.
+        epochs: Length of the warm-up in epochs.
+        scheduler: Its form: `constant`, `linear` or `cosine`.
+        start_key: Configuration key of `start`, for the message.
+
+    Raises:
+        ConfigError: A value is out of its range, or the name is not known.
+    """
+
+    def __init__(
+        self, temp_m: float, *, start: float, epochs: float, scheduler: str, start_key: str = "start_warmup_temp_m"
+    ) -> None:
+        self._value = partial(
+            warmed_up,
+            start=above_zero(start_key, start),
+            base=above_zero("temp_m", temp_m),
+            end=temp_m,
+            warmup_ramp=choose(RAMPS, scheduler, "warmup_scheduler_temp_m"),
+            decay_ramp=constant,
+        )
+        self._epochs = not_negative("warmup_epoch_temp_m", epochs)
+
+    def at(self, step: int, *, steps_per_epoch: int, total_steps: int) -> float:
+        """Return the temperature at an optimizer step."""
+        return self._value(step, warmup=self._epochs * steps_per_epoch, total=total_steps - 1)
 
 
 class SCESchedules:
@@ -42,13 +74,8 @@ class SCESchedules:
         scheduler_coeff: str | None,
         final_scheduler_coeff: float,
     ) -> None:
-        self._temp_m = partial(
-            warmed_up,
-            start=above_zero("start_warmup_temp_m", start_warmup_temp_m),
-            base=above_zero("temp_m", temp_m),
-            end=temp_m,
-            warmup_ramp=choose(RAMPS, warmup_scheduler_temp_m, "warmup_scheduler_temp_m"),
-            decay_ramp=constant,
+        self._temp_m = WarmedTemperature(
+            temp_m, start=start_warmup_temp_m, epochs=warmup_epoch_temp_m, scheduler=warmup_scheduler_temp_m
         )
         self._coeff = partial(
             warmed_up,
@@ -58,12 +85,11 @@ class SCESchedules:
             warmup_ramp=choose(RAMPS, warmup_scheduler_coeff, "warmup_scheduler_coeff"),
             decay_ramp=constant if scheduler_coeff is None else choose(RAMPS, scheduler_coeff, "scheduler_coeff"),
         )
-        self._temp_m_epochs = not_negative("warmup_epoch_temp_m", warmup_epoch_temp_m)
         self._coeff_epochs = not_negative("warmup_epoch_coeff", warmup_epoch_coeff)
 
     def temp_m_at(self, step: int, *, steps_per_epoch: int, total_steps: int) -> float:
         """Return the temperature of the target's relations at an optimizer step."""
-        return self._temp_m(step, warmup=self._temp_m_epochs * steps_per_epoch, total=total_steps - 1)
+        return self._temp_m.at(step, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
 
     def coeff_at(self, step: int, *, steps_per_epoch: int, total_steps: int) -> float:
         """Return the share of the positives in the target at an optimizer step."""
