@@ -8,8 +8,9 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -109,7 +110,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and locks of libraries
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with exported(dict.fromkeys(_THREADS, "1")):
+        with exported(dict.fromkeys(_THREADS, "1")), _deaf_to_the_keyboard():
             self.process.start()
         theirs.close()
 
@@ -138,9 +139,22 @@ class _Worker:
             self.process.join()
 
 
+@contextmanager
+def _deaf_to_the_keyboard() -> Iterator[None]:
+    """Start processes that never hear of an interrupt, not even while they import: the first process tells them.
+
+    A blocked signal is inherited. An interrupt that comes meanwhile reaches this process afterwards.
+    """
+    resource_tracker.ensure_running()  # starting it unblocks the signal, so it has to run before
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Answer what comes through a pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells the others
     signal.signal(signal.SIGTERM, _leave)
     try:
         while True:

@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
@@ -68,6 +71,33 @@ def test_run_all__stops_the_processes_when_the_iteration_ends_early():
     assert time.monotonic() - start < 30  # it does not wait for the minute of the job
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_run_all__a_process_does_not_hear_of_an_interrupt_even_while_it_imports(tmp_path):
+    # The module of the function says who imports it anew, and waits for the interrupt.
+    (tmp_path / "slow.py").write_text(
+        textwrap.dedent("""
+            import multiprocessing, os, pathlib, time
+            if multiprocessing.current_process().name != "MainProcess":
+                pathlib.Path("new").write_text(str(os.getpid()))
+                os.rename("new", "importing")
+                while not os.path.exists("interrupted"):
+                    time.sleep(0.02)
+            def work(item):
+                return item
+        """)
+    )
+    program = "import slow; from eztorch.data.pool import run_all; print(next(run_all(slow.work, [1], workers=1)).value)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(1200):
+        if (tmp_path / "importing").exists():
+            break
+        time.sleep(0.05)
+    os.kill(int((tmp_path / "importing").read_text()), signal.SIGINT)
+    (tmp_path / "interrupted").touch()
+    assert process.communicate(timeout=60) == ("1\n", "")
 
 
 def test_usable_cores__are_some():
