@@ -108,7 +108,8 @@ class Linear3DHead(nn.Module):
     def _pooled(self, maps: Tensor) -> Tensor:
         if self.class_token:
             return maps[:, :, :1]
-        return maps if self.pool is None else self.pool(maps)
+        pooled: Tensor = maps if self.pool is None else self.pool(maps)
+        return pooled
 
     def _projected(self, rows: Tensor) -> Tensor:
         """Map features, shape (R, F), to outputs, shape (R, D)."""
