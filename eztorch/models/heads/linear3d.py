@@ -89,7 +89,8 @@ class Linear3DHead(nn.Module):
             return self._projected(pooled.flatten(1))
         rows = pooled.movedim(1, -1)
         out = self._projected(rows.flatten(0, -2)).unflatten(0, rows.shape[:-1])
-        return out.flatten(1, -2) if x.ndim == 3 else out.movedim(-1, 1)
+        result: Tensor = out.flatten(1, -2) if x.ndim == 3 else out.movedim(-1, 1)
+        return result
 
     def _as_maps(self, x: Tensor) -> Tensor:
         """Return tokens as maps with as many steps in time, and features as maps of one position."""
