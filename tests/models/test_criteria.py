@@ -3,8 +3,10 @@ import torch
 from lightning.pytorch import LightningDataModule
 from tiny_classifier import CLASSES, Data, make_model, make_trainer
 
-from eztorch.losses import class_loss, multi_label_loss
+from eztorch.losses import as_weights, class_loss, multi_label_loss
 from eztorch.models.criteria import make_criterion
+from eztorch.models.steps import seed_step
+from eztorch.transforms.batch import Mix
 from eztorch.utils.errors import ConfigError
 
 pytestmark = [
@@ -103,3 +105,44 @@ def test_class_weights__balanced_need_labels():
     data = LightningDataModule.from_datasets(Data().train, Data().val)
     with pytest.raises(ConfigError, match="needs a datamodule that tells its `train_labels`"):
         make_trainer().fit(make_model(class_weights="balanced"), datamodule=data)
+
+
+def training_batch():
+    inputs = torch.randn(8, 1, 2, 2, 2, generator=torch.Generator().manual_seed(3))
+    return {"input": inputs, "label": torch.tensor([0, 1, 2, 3, 4, 5, -1, 0]), "idx": torch.arange(8)}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_train_mix__trains_on_mixed_samples_and_the_sum_of_their_losses(loss):
+    mix = Mix(mixup_alpha=1.0, cutmix_alpha=1.0)
+    model, batch = make_model(train_mix=mix, loss=loss), training_batch()
+    outputs = model.training_step(batch, 0)
+    seed_step(model, 0)  # what the step begins with
+    inputs, mixture = mix(batch["input"])
+    logits = model(inputs)
+    torch.testing.assert_close(outputs["logits"], logits.detach())
+    gamma = 2.0 if loss == "focal" else 0.0
+    one_by_one = torch.stack(
+        [
+            mixture.share[i] * class_loss(logits[i : i + 1], batch["label"][i : i + 1], gamma=gamma)
+            + (1 - mixture.share[i])
+            * class_loss(logits[i : i + 1], batch["label"][mixture.partner[i]][None], gamma=gamma)
+            for i in range(8)
+        ]
+    )
+    known = mixture.labels(as_weights(batch["label"], CLASSES)).sum()
+    torch.testing.assert_close(outputs["loss"], one_by_one.sum() / known)
+    assert torch.equal(model.training_step(batch, 0)["loss"], outputs["loss"])  # drawn by the address of the step
+    assert not torch.equal(model.training_step(batch, 1)["loss"], outputs["loss"])
+
+
+def test_train_mix__leaves_evaluation_alone():
+    batch = training_batch()
+    plain, mixed = make_model(), make_model(train_mix={"_target_": "eztorch.transforms.batch.Mix", "mixup_alpha": 1.0})
+    torch.testing.assert_close(mixed.validation_step(batch, 0), plain.validation_step(batch, 0))
+
+
+def test_train_mix__accuracies_are_of_the_larger_weight():
+    model = make_criterion("cross_entropy")
+    targets = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
+    assert model.answers(targets).tolist() == [0, -1, 1]
