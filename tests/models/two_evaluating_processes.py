@@ -9,6 +9,7 @@ from tiny_classifier import validate
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 from eztorch.models.multi_label import MultiLabelScores
+from eztorch.models.views import Aggregation
 
 CLASSES, VIDEOS, VIEWS = 7, 11, 5
 
@@ -28,7 +29,8 @@ def metrics_of_share(rank):
     }
     results = {}
     for name, share in shares.items():
-        for metric, key in ((ViewAverage(), "mean"), (ViewAverage(reduction="max"), "max"), (SampleMean(), "samples")):
+        metrics = {"mean": ViewAverage(), "max": ViewAverage(Aggregation("max")), "samples": SampleMean()}
+        for key, metric in metrics.items():
             mine = [part[share] for part in views]
             for batch in zip(*(part.split(4) for part in mine), strict=True):
                 if len(batch[0]):
@@ -55,7 +57,8 @@ def multi_label_of_share(rank):
     results = {}
     for name, share in shares.items():
         for reduction in (None, "mean", "max"):
-            metric, mine = MultiLabelScores(reduction=reduction), [part[share] for part in views]
+            metric = MultiLabelScores(None if reduction is None else Aggregation(reduction))
+            mine = [part[share] for part in views]
             for batch in zip(*(part.split(5) for part in mine), strict=True):
                 if len(batch[0]):
                     metric.update(*batch)
