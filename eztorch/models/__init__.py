@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eztorch.models.mae import MAEModel
     from eztorch.models.mosi import MoSIModel
+    from eztorch.models.multi_target import MultiTargetModel
     from eztorch.models.supervised import SupervisedModel
 
-__all__ = ["MAEModel", "MoSIModel", "SupervisedModel"]
+__all__ = ["MAEModel", "MoSIModel", "MultiTargetModel", "SupervisedModel"]
 
-_MODULES = {"MAEModel": "mae", "MoSIModel": "mosi", "SupervisedModel": "supervised"}
+_MODULES = {"MAEModel": "mae", "MoSIModel": "mosi", "MultiTargetModel": "multi_target", "SupervisedModel": "supervised"}
 
 
 def __getattr__(name: str) -> Any:

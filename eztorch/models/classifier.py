@@ -85,11 +85,10 @@ class Classifier(LightningModule, ABC):
         return configure_optimizer(self, self.optimizer)
 
     def setup(self, stage: str) -> None:
-        """Note how many classes the data has, and what else the criterion needs of it to train."""
+        """Note how many classes the data has, and what else the criterion needs of it."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
         self.data_classes = getattr(datamodule, "num_classes", 0)
-        if stage == "fit":
-            self.criterion.look_at(datamodule)
+        self.criterion.look_at(datamodule, training=stage == "fit")
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss, the scalars and the logits, shape (B, K), of a batch."""

@@ -30,11 +30,12 @@ class Criterion(ABC):
     """
 
     @abstractmethod
-    def look_at(self, datamodule: Any) -> None:
-        """Take what is needed of the training data, before the first step.
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
+        """Take what is needed of the data, before the first step.
 
         Args:
             datamodule: That of the run, None without one.
+            training: Whether the run trains.
         """
 
     @abstractmethod
@@ -100,9 +101,10 @@ class CrossEntropy(Criterion):
     gamma: float = 0.0
     class_weights: ClassWeights = field(default_factory=ClassWeights)
 
-    def look_at(self, datamodule: Any) -> None:
-        """Take the labels, where they say how much a class counts."""
-        self.class_weights.look_at(datamodule)
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
+        """Take the training labels, where they say how much a class counts."""
+        if training:
+            self.class_weights.look_at(datamodule)
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the labels."""
@@ -175,7 +177,7 @@ class BinaryCrossEntropy(Criterion):
     gamma: float = 0.0
     alpha: float | None = None
 
-    def look_at(self, datamodule: Any) -> None:
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
         """Take nothing."""
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:

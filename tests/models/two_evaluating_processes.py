@@ -5,6 +5,7 @@ import warnings
 
 import torch
 import torch.distributed as dist
+from target_views import METRICS, make_views, measure, share_of
 from tiny_classifier import validate
 
 from eztorch.models.metrics import SampleMean, ViewAverage
@@ -68,12 +69,30 @@ def multi_label_of_share(rank):
     return results
 
 
+def targets_of_share(rank):
+    """Values by metric and way of sharing the views of test_target_scores.py."""
+    shares = {
+        "interleaved": slice(rank, None, 2),
+        "uneven": slice(0, 41) if rank == 0 else slice(41, None),
+        "one_rank_without_samples": slice(None) if rank == 0 else slice(0, 0),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        views = make_views()
+        return {
+            (metric, name): measure(metric, share_of(views, part))
+            for name, part in shares.items()
+            for metric in METRICS
+        }
+
+
 def main():
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     results = {
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
+        "targets": targets_of_share(dist.get_rank()),
         "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
