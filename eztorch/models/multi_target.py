@@ -21,7 +21,7 @@ class MultiTargetModel(Classifier):
 
     The loss is the weighted sum of those of the targets. Training gives the scalars `train/loss`, of every target t
     `train/{t}_loss`, `train/{t}_acc_1` and `train/{t}_acc_5`, and `train/acc_1` and `train/acc_5` of all targets at
-    once; evaluation logs the same, see `eztorch.models.target_scores.TargetScores`, with `n_evaluated` and `n_expected`.
+    once; evaluation logs the same (`eztorch.models.target_scores.TargetScores`), with `n_evaluated` and `n_expected`.
 
     Args:
         trunk: Module or spec, from an input, shape (B, C, T, H, W) or (B, C, H, W), to features that every head takes.
@@ -34,8 +34,8 @@ class MultiTargetModel(Classifier):
         **shared: Transforms and time augmentations, see `Classifier`.
 
     Raises:
-        ConfigError: There is no head, a weight is of no head or not above 0, the loss is of several classes a target, or
-            a head takes features of another length than the trunk gives.
+        ConfigError: There is no head, a weight is of no head or not above 0, the loss is of several classes a target,
+            or a head takes features of another length than the trunk gives.
     """
 
     trunk: Any
