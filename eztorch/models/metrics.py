@@ -108,7 +108,7 @@ class ViewAverage(EvaluationMetric):
     """Loss and accuracies of videos, whose views are first brought together.
 
     Wherever the views of a video are, in one batch, in several, or on several processes, their probabilities, that is
-    softmax(logits), are averaged, or their maximum is taken and scaled to a sum of 1; or that is done with their logits,
+    softmax(logits), are averaged, or their maximum is taken and scaled to a sum of 1; or the same is done to logits,
     whose softmax is then taken. A video counts once. `loss` is the negative log of the probability of the label;
     the rest of what `compute` returns is as in `SampleMean`.
 
@@ -120,6 +120,8 @@ class ViewAverage(EvaluationMetric):
     """
 
     clips: Tensor
+
+    aggregation: Aggregation
 
     def __init__(self, aggregation: Aggregation | None = None) -> None:
         super().__init__()
