@@ -13,10 +13,11 @@ from eztorch.engine.help import overview
 from eztorch.engine.launch import main as launch
 from eztorch.engine.launch import report_error
 from eztorch.engine.tasks import TASKS
+from eztorch.predictions.commands import PREDICTIONS
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import nearest
 
-_GROUPS = {group.name: group for group in (DATA, CHECKPOINT)}
+_GROUPS = {group.name: group for group in (DATA, CHECKPOINT, PREDICTIONS)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "eztorch"
 # From the top to the bottom; packages of one layer may use each other as long as there is no circle.
 LAYERS = (
     ("__main__", "cli"),
-    ("data", "checkpoint"),
+    ("data", "checkpoint", "predictions"),
     ("engine",),
     ("callbacks", "evaluation", "visualization"),
     ("models", "datamodules"),
@@ -33,6 +33,7 @@ WITHOUT_TORCH = (
     "eztorch.cli",
     "eztorch.checkpoint.commands",
     "eztorch.data.commands",
+    "eztorch.predictions.commands",
     "eztorch.utils",
     "eztorch.utils.config",
     "eztorch.utils.errors",

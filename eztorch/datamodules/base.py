@@ -18,7 +18,7 @@ from eztorch.datamodules.sources import DataSource, read_sources
 from eztorch.datasets.concat import Concat, check_classes_agree, class_names_of
 from eztorch.datasets.loader_samplers import EpochSampler, ShardSampler
 from eztorch.datasets.reading import check_on_error
-from eztorch.datasets.subsets import Subset, choose_classes, choose_samples
+from eztorch.datasets.subsets import Subset, choose_classes, choose_samples, labels_of
 from eztorch.utils.distributed import local_batch_size
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import choose, nearest
@@ -183,6 +183,16 @@ class BaseDataModule(LightningDataModule, ABC):
     def train_num_samples(self) -> int:
         """Number of samples of the training split, 0 without one."""
         return self.num_samples("train")
+
+    @property
+    def train_labels(self) -> NDArray[np.int64]:
+        """Class of every training sample, -1 for none, shape (N,), repetitions counted.
+
+        Raises:
+            ConfigError: There is no training split.
+            DataError: Its samples have several classes, or do not tell theirs.
+        """
+        return labels_of(self.dataset("train"))
 
     @property
     def val_num_samples(self) -> int:

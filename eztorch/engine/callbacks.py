@@ -27,10 +27,13 @@ _TRAINING: dict[str, dict[str, Any]] = {
         "enable_version_counter": False,
     },
 }
+_EVALUATION = {name: _TRAINING[name] for name in ("progress_bar", "failures")}
 DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
     "pretrain": {**_TRAINING, "collapse": {"_target_": "eztorch.callbacks.CollapseMonitor"}},
     "supervised": _TRAINING,
-    "test": {name: _TRAINING[name] for name in ("progress_bar", "failures")},
+    "linear_classifier_evaluation": _TRAINING,
+    "linear_probe": _EVALUATION,
+    "test": _EVALUATION,
 }
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
 _FILES = {

@@ -14,10 +14,10 @@ from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.noise import quieten
-from eztorch.engine.pretrained import with_pretrained
+from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
 from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.utils.config import build
+from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("eztorch")
 # The parts of a module that `compile` compiles, where they exist.
-_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model")
+_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model", "classifier")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,22 @@ def test(job: Job) -> Metrics:
     return _last_metrics(job.trainer)
 
 
+def linear_probe(job: Job) -> Metrics:
+    """Fit the grid of `probe` on the features of the trunk of the model.
+
+    Raises:
+        ConfigError: There is no such section, or the model has no trunk.
+    """
+    section, trunk = job.config.get("probe"), getattr(job.model, "trunk", None)
+    if not is_spec(section):
+        raise ConfigError("There is no section probe, which says what to fit: write +evaluation@probe=linear_probe.")
+    if trunk is None:
+        raise ConfigError(f"{type(job.model).__name__} has no trunk whose features could be probed.")
+    probe = build(section, trunk=trunk, transform=job.model.val_transform)
+    job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
+    return _last_metrics(job.trainer)
+
+
 def _last_metrics(trainer: Trainer) -> Metrics:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -95,6 +111,8 @@ def _last_metrics(trainer: Trainer) -> Metrics:
 _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "pretrain": (fit, ("train",)),
     "supervised": (fit_and_test, ("train",)),
+    "linear_classifier_evaluation": (fit_and_test, ("train",)),
+    "linear_probe": (linear_probe, ("train", "val")),
     "test": (test, ("test",)),
 }
 
@@ -116,8 +134,8 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     """
     run, needs = choose(_RUNS, task, "task")
     quieten()
-    if task != "test":  # which takes all weights from its checkpoint
-        config = with_pretrained(config)
+    # A test takes all weights from its checkpoint.
+    config = without_pretrained(config) if task == "test" else with_pretrained(config)
     check_config(config, needs)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)

@@ -37,7 +37,7 @@ from eztorch.engine.launch import make_job
 from eztorch.utils.errors import ConfigError
 
 # What the table shows when the configuration names no `objective`: those of them that the jobs have.
-MAIN_METRICS = ("knn/acc_1", "val/acc_1", "test/acc_1", "pretrain/loss")
+MAIN_METRICS = ("linear/acc_1", "knn/acc_1", "val/acc_1", "test/acc_1", "pretrain/loss")
 _DONE, _NOT_RUN = "done", "not run"
 _LONGEST_NAME = 120
 

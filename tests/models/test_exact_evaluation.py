@@ -43,7 +43,7 @@ def test_evaluation__of_two_processes_is_that_of_one(results, case):
     for found in ranks:
         assert found["metrics"].keys() == alone["metrics"].keys()
         for name, value in alone["metrics"].items():
-            is_count = name.partition("/")[2].startswith(("n_", "acc_"))
+            is_count = name.partition("/")[2].startswith(("n_", "acc_", "clip_acc_"))
             assert found["metrics"][name] == (value if is_count else pytest.approx(value, rel=1e-6)), name
         assert found["features"].idx.tolist() == alone["features"].idx.tolist()
         assert found["features"].labels.tolist() == alone["features"].labels.tolist()
