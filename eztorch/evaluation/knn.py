@@ -65,7 +65,7 @@ def knn_predict(
         query_rows=chunk or QUERY_ROWS,
     )
     num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
-    return knn_vote(nearest.similarity, labels[nearest.index], temperature=temperature, num_classes=num_classes)
+    return knn_vote(nearest.similarity, labels[nearest.rows], temperature=temperature, num_classes=num_classes)
 
 
 def knn_vote(similarity: Tensor, labels: Tensor, *, temperature: float, num_classes: int) -> Tensor:

@@ -22,11 +22,11 @@ class Neighbours(NamedTuple):
 
     Attributes:
         similarity: Dot products in float32, shape (M, k); -inf where the bank has no further row.
-        index: Rows of the bank, shape (M, k); -1 where it has no further row.
+        rows: Rows of the bank, shape (M, k); -1 where it has no further row.
     """
 
     similarity: Tensor
-    index: Tensor
+    rows: Tensor
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def nearest_neighbours(
         DataError: A feature is not finite.
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
-    >>> nearest_neighbours(torch.tensor([[0.9, 0.1]]), bank, k=2).index.tolist()
+    >>> nearest_neighbours(torch.tensor([[0.9, 0.1]]), bank, k=2).rows.tolist()
     [[0, 2]]
     """
     check_finite(queries, "query")
@@ -77,7 +77,7 @@ def nearest_neighbours(
             found[number] = _merge(found[number], Neighbours(values, index + begin), k)
         begin += len(rows)
     similarity = torch.cat([one.similarity for one in found])[: len(queries)]
-    index = torch.cat([one.index for one in found])[: len(queries)]
+    index = torch.cat([one.rows for one in found])[: len(queries)]
     return Neighbours(similarity, index.masked_fill(similarity == -torch.inf, -1))
 
 
@@ -126,6 +126,6 @@ def _first_largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _merge(before: Neighbours, after: Neighbours, k: int) -> Neighbours:
     """Return the k best of two lists, the second of which is of later rows of the bank."""
     values = torch.cat([before.similarity, after.similarity], dim=1)
-    index = torch.cat([before.index, after.index], dim=1)
+    index = torch.cat([before.rows, after.rows], dim=1)
     values, order = values.sort(dim=1, descending=True, stable=True)
     return Neighbours(values[:, :k].contiguous(), index.gather(1, order[:, :k]))

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from eztorch.models.mae import MAEModel
     from eztorch.models.mosi import MoSIModel
     from eztorch.models.supervised import SupervisedModel
+    from eztorch.models.trunk_model import TrunkModel
 
-__all__ = ["MAEModel", "MoSIModel", "SupervisedModel"]
+__all__ = ["MAEModel", "MoSIModel", "SupervisedModel", "TrunkModel"]
 
-_MODULES = {"MAEModel": "mae", "MoSIModel": "mosi", "SupervisedModel": "supervised"}
+_MODULES = {"MAEModel": "mae", "MoSIModel": "mosi", "SupervisedModel": "supervised", "TrunkModel": "trunk_model"}
 
 
 def __getattr__(name: str) -> Any:
