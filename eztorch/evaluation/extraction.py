@@ -84,3 +84,17 @@ def write_features(
     datamodule.predict_dataloader = loader  # type: ignore[method-assign]  # Lightning asks the datamodule alone
     trainer.predict(_Extraction(model, writer, features), datamodule=datamodule, return_predictions=False)
     return writer.close(loaders[0].dataset, {"split": split, "features": features, **facts})
+
+
+class _Nothing(LightningModule):
+    """Computes nothing."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> int:
+        """Return 0."""
+        return 0
+
+
+def start_processes(trainer: Trainer) -> None:
+    """Start the processes of a trainer and let them find each other, as its first run would."""
+    if trainer.world_size > 1:
+        trainer.predict(_Nothing(), dataloaders=[[0]], return_predictions=False)

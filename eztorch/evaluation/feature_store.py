@@ -20,29 +20,31 @@ CLIP_COLUMNS = ("clip_index", "aug_index", "clip_start", "clip_end")
 
 
 class FeatureSet(Protocol):
-    """Features of samples in the order of their `idx`, wherever they are.
-
-    Attributes:
-        source: Where they are, for messages and files; the same for the same set.
-        idx: Index of the sample of each row in its data set, shape (N,).
-        labels: Classes, -1 where there is none, shape (N,); of samples with several labels the weights of the classes,
-            shape (N, K).
-        n_expected: How many samples there were to read.
-        num_wrong: How many of those that could not be read count as wrong answers.
-    """
+    """Features of samples in the order of their `idx`, wherever they are."""
 
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Where they are, for messages and files; the same for the same set."""
+
     @property
-    def idx(self) -> Tensor: ...
+    def idx(self) -> Tensor:
+        """Index of the sample of each row in its data set, shape (N,)."""
+
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Tensor:
+        """Classes, -1 for none, shape (N,); of samples with several labels the weights of the classes, shape (N, K)."""
+
     @property
-    def n_expected(self) -> int: ...
+    def label_names(self) -> list[str]:
+        """Names of the classes in the order of their labels, empty where they are not known."""
+
     @property
-    def num_wrong(self) -> int: ...
+    def n_expected(self) -> int:
+        """How many samples there were to read."""
+
     @property
-    def label_names(self) -> list[str]: ...
+    def num_wrong(self) -> int:
+        """How many of those that could not be read count as wrong answers."""
 
     def rows(self, begin: int, end: int) -> Tensor:
         """Return the features of rows in float32, shape (end - begin, C)."""
@@ -53,8 +55,8 @@ class FeatureSet(Protocol):
 class FeatureStore:
     """Features of a split in a folder, of which only what is asked for is read.
 
-    The rows are in the order of `idx`, each sample once; with `clips: keep` a sample has a row for each of its clips, in
-    the order of `clip_index` and `aug_index`. The features are L2-normalised nowhere: they are what the model gave.
+    The rows are in the order of `idx`, each sample once; with `clips: keep` a sample has a row for each of its clips,
+    in the order of `clip_index` and `aug_index`. Features are what the model gave: they are not normalised.
 
     The folder has `index.json` and shards `00000.safetensors` and so on, with the tensors `features` (n, C), `labels`
     (n,), `idx` (n,) and either `num_clips` (n,), how many clips a mean is of, or `clip_index`, `aug_index`,
