@@ -158,12 +158,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # Text and not str: brackets of a path are no markup
-    Console().print(table)
+    console = Console()
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
 
 
 def _identity(config: Mapping[str, Any], settings: ExtractSettings, weights: Mapping[str, Any], split: str) -> str:

@@ -105,7 +105,7 @@ _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
 }
 
 
-_WITH_CURVES = ("pretrain", "supervised", "test")  # the tasks whose numbers the report is made of
+_WITH_CURVES = ("pretrain", "supervised", "test")  # the tasks whose numbers loggers write and the report shows
 
 
 def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> Metrics:
@@ -139,7 +139,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir),
-        logger=build_loggers(config, run_dir),
+        logger=build_loggers(config, run_dir) if task in _WITH_CURVES else False,
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
