@@ -113,11 +113,27 @@ class FeatureRows:
         return rows._replace(num_wrong=int(all_gather_uneven(torch.tensor([self._num_wrong], device=device)).sum()))
 
 
-def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
-    if not isinstance(outputs, Mapping) or outputs.get(input_name) is None:
+def take_features(outputs: Any, name: str, key: str) -> Tensor:
+    """Return the features that an evaluation step gave.
+
+    Args:
+        outputs: What the step returned.
+        name: Name of the features in it.
+        key: The key that the name came from, for the message.
+
+    Raises:
+        ConfigError: There are none of that name.
+    """
+    if not isinstance(outputs, Mapping) or outputs.get(name) is None:
         names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ConfigError(f"input_name={input_name!r}: the validation step returns {names}.")
-    return LabelledFeatures(outputs[input_name].float(), batch["label"], batch["idx"])
+        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.")
+    found: Tensor = outputs[name]
+    return found
+
+
+def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
+    features = take_features(outputs, input_name, "input_name").float()
+    return LabelledFeatures(features, batch["label"], batch["idx"])
 
 
 def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
