@@ -87,7 +87,9 @@ def test_run_all__a_process_does_not_hear_of_an_interrupt_even_while_it_imports(
                 return item
         """)
     )
-    program = "import slow; from eztorch.data.pool import run_all; print(next(run_all(slow.work, [1], workers=1)).value)"
+    program = (
+        "import slow; from eztorch.data.pool import run_all; print(next(run_all(slow.work, [1], workers=1)).value)"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from eztorch.models.trunks import create_vit
-from eztorch.models.trunks.vit import Block, VisionTransformer, sine_cosine_positions
+from eztorch.models.trunks.positions import sine_cosine_positions
+from eztorch.models.trunks.transformer import Block
+from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.utils.errors import ConfigError
 
 
