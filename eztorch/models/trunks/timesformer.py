@@ -121,7 +121,7 @@ class DividedBlock(nn.Module):
     def forward(self, x: Tensor, times: int) -> Tensor:
         """Map a class token and the tokens of patches, shape (B, 1 + T N, C), to the same."""
         token, patches = x[:, :1], x[:, 1:].unflatten(1, (times, -1))
-        moved = self._over_time(patches.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1))
+        moved = self._over_time(patches.transpose(1, 2).flatten(0, 1)).unflatten(0, (x.shape[0], -1))
         patches = patches + moved.transpose(1, 2)
         frames = torch.cat([token[:, None].expand(-1, times, -1, -1), patches], dim=2).flatten(0, 1)
         seen = self.drop_path(self.attn(self.norm1(frames))).unflatten(0, (-1, times))

@@ -119,7 +119,7 @@ class Transformer(nn.Module, ABC):
         if self.cls_token is None:
             return tokens
         token = self.cls_token if self.pos_embed is None else self.cls_token + self.pos_embed[:, :1]
-        return torch.cat([token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+        return torch.cat([token.expand(tokens.shape[0], -1, -1).to(tokens.dtype), tokens], dim=1)
 
 
 class PatchEmbedding(nn.Module):
@@ -184,7 +184,7 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
-        return x * x.new_empty(len(x), 1, 1).bernoulli_(keep).div_(keep)
+        return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(keep).div_(keep)
 
 
 class Attention(nn.Module):

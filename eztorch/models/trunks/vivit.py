@@ -114,7 +114,7 @@ class TemporalEncoder(nn.Module):
         """Map steps, shape (B, T, C), to their tokens, shape (B, T, C) or (B, 1 + T, C)."""
         x = x + resize_times(self.time_embed, x.shape[1]).to(x.dtype)
         if self.cls_token is not None:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)
