@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from eztorch.losses.mae_loss import mae_loss, patchify, random_visible
 from eztorch.models.steps import apply_transform, build_transform, configure_optimizer, is_empty, seed_step
-from eztorch.models.trunks.vit import Block, VisionTransformer, init_transformer, sine_cosine_positions
+from eztorch.models.trunks.positions import sine_cosine_positions
+from eztorch.models.trunks.transformer import Block, init_transformer
+from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 

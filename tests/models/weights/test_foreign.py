@@ -13,7 +13,7 @@ from foreign_libraries import stir
 from torch import nn
 
 from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_vit
-from eztorch.models.trunks.vit import sine_cosine_positions
+from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.weights import load_tensors, origin
 
 
