@@ -65,7 +65,7 @@ def extract_features(
     step = step or module.validation_step  # type: ignore[assignment]  # a LightningModule has it
     move = move or (lambda batch: move_data_to_device(batch, device))
     rows = FeatureRows(input_name)
-    with torch.no_grad(), _evaluating(module), _own_randomness(device):
+    with torch.no_grad(), evaluating(module), _own_randomness(device):
         for index, batch in enumerate(loader):
             batch = move(batch)
             with context():
@@ -162,7 +162,7 @@ def _average_clips(rows: LabelledFeatures) -> LabelledFeatures:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode and each of its parts back in its own mode."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
