@@ -44,7 +44,8 @@ def run_test(job: Job, checkpoint: Path | None) -> Metrics:
     path = None if checkpoint is None else str(checkpoint)
     with warnings.catch_warnings():
         # The callbacks of the training have a state in the checkpoint, which testing has no use for.
-        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
+        for text in ("Be aware that when using `ckpt_path`, callbacks", "The dirpath has changed from"):
+            warnings.filterwarnings("ignore", message=text)
         trainer.test(job.model, datamodule=job.datamodule, ckpt_path=path, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     written = None if writer is None else writer.written
