@@ -42,7 +42,7 @@ def write_report(
     differences: Sequence[tuple[str, Any, Any]] = (),
     environment: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `report.html` into a run directory, from `metrics.csv`, `views.png` and `failed_samples.csv` there.
+    """Write `report.html` into a run directory, from the files that callbacks and tests leave there.
 
     Args:
         run_dir: The run directory; what is not in it is left out of the report.
@@ -68,6 +68,7 @@ def write_report(
         section("Run it again", f"<pre>{text(command)}</pre>"),
         section("What the model saw", _picture(folder / "views.png")),
         section(f"Differences from {recipe or 'the recipe'}", _differences(differences, recipe)),
+        section("Robustness", _rows_of(folder / "robustness.csv")),
         section("Failed samples", _failures(folder / "failed_samples.csv")),
         section("Last values", table(("metric", "value", "step"), _last_values(metrics)), is_open=False),
         section("Environment", table(("", ""), flat_facts(environment or {})), is_open=False),
@@ -174,3 +175,12 @@ def _failures(path: Path) -> str:
     more = len(rows) - _MOST_FAILURES
     note = f"<p>{len(rows)} in all" + (f", the first {_MOST_FAILURES} of them here" if more > 0 else "") + ".</p>"
     return note + table(header, rows[:_MOST_FAILURES])
+
+
+def _rows_of(path: Path) -> str:
+    """Return the table of a csv file; nothing where there is none."""
+    if not path.exists():
+        return ""
+    with path.open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    return table(header, rows)
