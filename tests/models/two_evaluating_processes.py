@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from target_views import METRICS, make_views, measure, share_of
 from tiny_classifier import validate
+from tiny_targets import validate_targets
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 from eztorch.models.multi_label import MultiLabelScores
@@ -93,6 +94,7 @@ def main():
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
         "targets": targets_of_share(dist.get_rank()),
+        "validate_targets": {name: validate_targets(name, devices=2, strategy="ddp") for name in (None, "avg_group")},
         "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
