@@ -220,7 +220,7 @@ def kitchens(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("on_error", "measured"), [("skip", 2), ("count_as_wrong", 3)])
-def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchens, on_error, measured):
+def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchens, tmp_path, on_error, measured):
     split = {
         "clip_sampler": {
             "_target_": "eztorch.datasets.clip_samplers.ConstantClipsPerVideoSampler",
@@ -243,7 +243,8 @@ def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchen
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*could not be read")
-        (values,) = make_trainer(callbacks=[FailureMonitor()]).validate(model, datamodule=datamodule, verbose=False)
+        trainer = make_trainer(callbacks=[FailureMonitor(tmp_path / "failed_samples.csv")])
+        (values,) = trainer.validate(model, datamodule=datamodule, verbose=False)
     assert (values["val/n_evaluated"], values["val/n_expected"]) == (2, 3)
     for name in ("val/acc_1", "val/verb_acc_1", "val/noun_acc_1"):
         assert values[name] == pytest.approx(1 / measured)
