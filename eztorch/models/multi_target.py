@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from eztorch.models.classifier import Classifier, ClassifierKeys
 from eztorch.models.criteria import CrossEntropy, make_criterion
 from eztorch.models.target_criterion import TargetCriterion
+from eztorch.models.transfer import count_layers, layer_of
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
@@ -70,15 +71,15 @@ class MultiTargetModel(Classifier):
     @property
     def num_layers(self) -> int:
         """Number of layers of the trunk and of the highest head, for layer-wise learning rates."""
-        return int(self.trunk.num_layers + max(head.num_layers for head in self.heads.values()))
+        return max(count_layers(self.trunk, head) for head in self.heads.values())
 
     def get_param_layer_id(self, name: str) -> int:
         """Return the layer of a parameter by its name; heads lie side by side."""
         part, _, rest = name.partition(".")
         if part == "trunk":
-            return int(self.trunk.get_param_layer_id(rest))
+            return layer_of(name, self.trunk, None)
         target, _, rest = rest.partition(".")
-        return int(self.trunk.num_layers + self.heads[target].get_param_layer_id(rest))
+        return layer_of(f"classifier.{rest}", self.trunk, self.heads[target])
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the logits of each target, shape (B, K), of an input, shape (B, C, T, H, W) or (B, C, H, W)."""
