@@ -52,7 +52,7 @@ class Comparison:
     @property
     def labels(self) -> list[str]:
         """Number and name of each run."""
-        return [f"{number} {run.name}" for number, run in enumerate(self.runs, start=1)]
+        return [f"{number}: {run.name}" for number, run in enumerate(self.runs, start=1)]
 
     def results(self) -> Table:
         """Return the metrics of all runs, the best value of each marked where it is known which is better."""
@@ -118,7 +118,7 @@ class Comparison:
         return {"runs": runs, "left_out": list(broken)}
 
     def _is_told(self, name: str) -> bool:
-        return self.patterns is None or name in self.metrics or name.rpartition("/")[2] in _COUNTS
+        return self.patterns is None or name in self.metrics or is_count(name)
 
     def _cells(self, name: str) -> list[str]:
         values = [run.metrics.get(name, math.nan) for run in self.runs]
@@ -182,8 +182,13 @@ def direction(name: str) -> int:
     return int(any(word in _HIGHER for word in words))
 
 
+def is_count(name: str) -> bool:
+    """Say whether a metric is a number of samples, which stands beside what was measured on them."""
+    return name.rpartition("/")[2] in _COUNTS
+
+
 def _is_result(name: str) -> bool:
-    return name.rpartition("/")[2] not in _COUNTS and not name.startswith(_OF_THE_MACHINE)
+    return not is_count(name) and not name.startswith(_OF_THE_MACHINE)
 
 
 def _rank(run: Run, name: str, sign: int) -> tuple[bool, float]:

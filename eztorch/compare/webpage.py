@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
-from eztorch.compare.comparison import Comparison, direction
+from eztorch.compare.comparison import Comparison, direction, is_count
 from eztorch.utils.errors import ConfigError
 from eztorch.visualization.curves import Chart
 from eztorch.visualization.page import charts, page, section, table, text
@@ -61,7 +61,7 @@ def shared_charts(comparison: Comparison) -> list[Chart]:
             label: run.curves[name] for label, run in zip(labels, comparison.runs, strict=True) if name in run.curves
         }
         is_curve = any(len(values) > 1 for _, values in curves.values())
-        if is_curve and len(curves) >= min(2, len(comparison.runs)):
+        if is_curve and not is_count(name) and len(curves) >= min(2, len(comparison.runs)):
             values = [value for _, numbers in curves.values() for value in numbers]
             is_share = direction(name) == 1 and min(values) >= 0 and max(values) <= 1
             found.append(Chart(name, curves, is_share=is_share, is_noisy=True))

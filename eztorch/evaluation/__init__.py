@@ -1,5 +1,6 @@
 """Measuring features, by neighbours, linear classifiers and the space that they use, and predictions: files, fusion."""
 
+from eztorch.evaluation.activation_maps import class_activation_maps
 from eztorch.evaluation.feature_store import FeatureStore, open_features
 from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_features
 from eztorch.evaluation.fusion import fuse
@@ -22,6 +23,7 @@ __all__ = [
     "Neighbours",
     "Predictions",
     "average_precisions",
+    "class_activation_maps",
     "count_correct",
     "count_hits",
     "effective_rank",

@@ -78,14 +78,14 @@ def reliability_figure(
         ConfigError: There is no sample, or a confidence is no probability.
     """
     found = calibrate(confidence, correct, bins=bins)
-    canvas = Canvas(_SIDE + 96, _SIDE + _SHARES + 146, dark=dark)
+    canvas = Canvas(_SIDE + 104, _SIDE + _SHARES + 154, dark=dark)
     ink = canvas.theme.ink
     canvas.text(0, 2, f"Reliability: ECE {found.error:.1%}", size=TITLE, bold=True)
     mean, right = float(np.mean(np.asarray(confidence))), float(np.mean(np.asarray(correct)))
     note = f"mean confidence {mean:.1%}, accuracy {right:.1%}, {found.counts.sum():,} samples, {bins} bins"
     canvas.text(0, 26, note, colour=canvas.theme.soft, width=canvas.width)
     width, left = 1 / bins, found.edges[:-1]
-    axes = canvas.axes(72, 58, _SIDE, _SIDE)
+    axes = canvas.axes(76, 58, _SIDE, _SIDE)
     has_any = found.counts > 0
     options: dict[str, Any] = {"align": "edge", "width": 0.92 * width}
     axes.bar(left[has_any], found.accuracy[has_any], color=canvas.theme.colours[0], label="accuracy", **options)
@@ -93,7 +93,7 @@ def reliability_figure(
     points = (found.confidence[has_any], found.accuracy[has_any])
     axes.plot(*points, "o", color=canvas.theme.colours[1], markersize=4, label="mean confidence of the bin")
     axes.legend(loc="upper left", fontsize=NORMAL, frameon=False, labelcolor=ink)
-    below = canvas.axes(72, 58 + _SIDE + 34, _SIDE, _SHARES)
+    below = canvas.axes(76, 58 + _SIDE + 38, _SIDE, _SHARES)
     below.bar(left, found.counts / found.counts.sum(), color=canvas.theme.soft, **options)
     for one, title, limit in ((axes, "accuracy", 1.0), (below, "samples", None)):
         one.set_xlim(0, 1)

@@ -121,7 +121,7 @@ class Canvas:
         sides = (width / self._pixels[0], height / self._pixels[1])
         axes: Axes = self.figure.add_axes((*self._place(left, top + height), *sides))
         axes.patch.set_alpha(0)
-        axes.tick_params(colors=self.theme.ink, labelsize=NORMAL, length=0)
+        axes.tick_params(colors=self.theme.ink, labelsize=NORMAL, length=0, pad=6)
         axes.grid(color=self.theme.grid, linewidth=0.8)
         axes.set_axisbelow(True)
         for side, spine in axes.spines.items():

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from torch.nn import functional
 
 from eztorch.utils.errors import ConfigError
 from eztorch.visualization.canvas import TITLE, Canvas
@@ -18,7 +20,7 @@ Frames = npt.NDArray[np.uint8]
 _GAP, _TOP, _LINE, _BORDER = 14, 56, 18, 4  # pixels
 _COLUMNS = 8  # of failures
 _QUERY_GAP = 22
-_NARROWEST = 96  # pixels of a tile and what is written under it
+_NARROWEST = 112  # pixels of a tile and what is written under it
 
 
 class Tile(NamedTuple):
@@ -89,7 +91,7 @@ def failures_figure(failures: Sequence[Failure], *, dark: bool = False) -> Figur
         dark: For a dark page.
     """
     cells = [
-        _Cell(one.frames, (one.truth, f"\N{RIGHTWARDS ARROW} {one.prediction}", f"{one.confidence:.1%} confident"))
+        _Cell(one.frames, (one.truth, f"\N{RIGHTWARDS ARROW} {one.prediction}", f"at {one.confidence:.1%}"))
         for one in failures
     ]
     rows = [cells[begin : begin + _COLUMNS] for begin in range(0, len(cells), _COLUMNS)]
@@ -163,10 +165,7 @@ def activation_figure(
     blended = [overlay(frames[place], maps[place]) for place in places]
     rows = [
         [_Cell(frames[place][None], (f"frame {place}",)) for place in places],
-        [
-            _Cell(image[None], (f"{maps[place].mean():.2f} on average",))
-            for image, place in zip(blended, places, strict=True)
-        ],
+        [_Cell(image[None], (f"mean {maps[place].mean():.2f}",)) for image, place in zip(blended, places, strict=True)],
     ]
     return _grid(rows, title, note, dark=dark)
 
@@ -182,8 +181,8 @@ def overlay(frame: Frames, heat: npt.NDArray[np.float32]) -> Frames:
     >>> bool((overlay(image, np.zeros((2, 2), dtype=np.float32)) == image).all())
     True
     """
-    rows, columns = (np.arange(side) * has // side for side, has in zip(frame.shape[:2], heat.shape, strict=True))
-    heat = np.clip(heat[np.ix_(rows, columns)], 0, 1)[..., None]
+    resized = functional.interpolate(torch.from_numpy(heat)[None, None], frame.shape[:2], mode="bilinear")
+    heat = resized[0, 0].clamp(0, 1).numpy()[..., None]
     colours = colormaps["turbo"](heat[..., 0])[..., :3] * 255
     opacity = 0.65 * heat
     blended: Frames = (frame * (1 - opacity) + colours * opacity).round().astype(np.uint8)
