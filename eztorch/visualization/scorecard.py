@@ -57,8 +57,9 @@ def scorecard_page(facts: Mapping[str, Any], numbers: Sequence[Number], pictures
     weights = facts["checkpoint"]
     origin = [("weights", weights["path"] or "random"), ("sha256", weights["sha256"] or "")]
     origin += [(name, facts[name]) for name in ("model", "datamodule", "eztorch")]
-    first = {number.protocol: number for number in reversed(numbers)}  # the first of each protocol
-    shown = [first[name] for name in dict.fromkeys(number.protocol for number in numbers)][:_MOST_TILES]
+    # The first number of each kind of protocol; those of several k are one kind.
+    first = {number.protocol.partition(",")[0]: number for number in reversed(numbers)}
+    shown = list(reversed(first.values()))[:_MOST_TILES]
     rows = [(n.protocol, n.metric, n.shown, n.over, n.how) for n in numbers]
     commands = dict.fromkeys(number.command for number in numbers)
     missing = facts["not_measured"].items()
@@ -67,7 +68,7 @@ def scorecard_page(facts: Mapping[str, Any], numbers: Sequence[Number], pictures
         [
             tiles((f"{n.protocol}: {n.metric}", n.shown, f"{n.over} samples" if n.over else "") for n in shown),
             section("Whose", table(("", ""), origin)),
-            section("Numbers", table(("protocol", "metric", "value", "evaluated", "how"), rows)),
+            section("Numbers", table(("protocol", "metric", "value", "evaluated", "how"), rows, short=4)),
             section("Not measured", table(("protocol", "why"), missing)),
             section("Measure it again", "".join(f"<pre>{text(command)}</pre>" for command in commands)),
             *(section(one.title, wide_picture(one.title, one.light, one.dark)) for one in pictures),
