@@ -118,9 +118,10 @@ def _draw_curve(axes: Any, label: str, curve: Curve, colour: str, dashes: Any, *
 def _legend_columns(labels: Sequence[str]) -> int:
     """Return how many labels stand side by side: 4, or as many as fit."""
     for columns in (4, 3, 2):
-        tall = -(-len(labels) // columns)
-        widths = [max(map(len, labels[begin : begin + tall])) for begin in range(0, len(labels), tall)]
-        if sum(widths) + 5 * len(widths) <= _LEGEND_LETTERS:
+        fewest, longer = divmod(len(labels), columns)  # the first columns have one more
+        ends = [fewest * column + min(column, longer) for column in range(columns + 1)]
+        parts = [labels[begin:end] for begin, end in itertools.pairwise(ends) if begin < end]
+        if sum(max(map(len, part)) + 5 for part in parts) <= _LEGEND_LETTERS:
             return columns
     return 1
 
