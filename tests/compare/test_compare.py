@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from eztorch.cli import main
+from eztorch.compare.commands import COMPARE
 from eztorch.compare.comparison import BEST, compare, direction
 from eztorch.compare.runs import find_runs, read_run
 from eztorch.compare.terminal import blocks
@@ -268,6 +270,30 @@ def test_command__prints_json_that_is_valid(pair, capsys):
     assert (first["config"], second["config"]) == ({"model.temp": 0.1}, {"model.temp": 0.2})
     assert second["environment"] == {"packages.torch": "2.15"}
     assert content["left_out"] == []
+
+
+def test_command__of_runs_without_metrics_that_are_the_same(tmp_path, capsys):
+    for name in ("a", "b"):
+        make_run(tmp_path / name, files={"metrics.json": "{}", "metrics.csv": "step\n"})
+    status, out, _ = output(capsys, tmp_path, "-o", tmp_path / "new" / "page.html")
+    assert status == 0
+    assert out == "The runs have no metrics, and do not differ in anything that is known of them.\n"
+    assert "2 runs side by side" in (tmp_path / "new" / "page.html").read_text()
+
+
+def test_command__writes_values_of_configurations_that_json_does_not_know(tmp_path, capsys):
+    for name, value in (("a", ".inf"), ("b", "2026-01-02"), ("c", "[]")):
+        make_run(tmp_path / name, files={"config.yaml": f"x: {value}\n"})
+    _, out, _ = output(capsys, tmp_path, "--json")
+    content = json.loads(out, parse_constant=pytest.fail)
+    assert [run["config"]["x"] for run in content["runs"]] == ["inf", "2026-01-02", []]
+
+
+@pytest.mark.parametrize("example", COMPARE.examples)
+def test_examples__are_commands_that_the_parser_takes(example):
+    program, name, *words = shlex.split(example)
+    assert (program, name) == ("eztorch", "compare")
+    assert COMPARE.parser().parse_words(words).runs
 
 
 class Page(HTMLParser):
