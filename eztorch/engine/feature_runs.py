@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.callbacks import build_callbacks
-from eztorch.engine.feature_measures import retrieve_sets
+from eztorch.engine.feature_measures import check_settings, retrieve_sets
 from eztorch.engine.feature_settings import RetrievalSettings, read_settings
 from eztorch.engine.features import need_weights, say
 from eztorch.engine.noise import quieten
@@ -37,6 +37,7 @@ def run_features(config: Mapping[str, Any], task: str, run_dir: Path, *, job: Jo
                 "This experiment has no model, so the features have to be there: write query.features_path=... and "
                 "bank.features_path=..., or take an experiment with a model."
             )
+    check_settings(config, task)
     return run_job(with_chosen_weights(config, run_dir), task, run_dir, job=job)
 
 

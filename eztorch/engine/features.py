@@ -58,7 +58,10 @@ def check_splits(config: Mapping[str, Any], asked: Sequence[str] | None, key: st
     Raises:
         ConfigError: The data has no such split.
     """
-    there = {split: split for split in _SPLITS if config["datamodule"].get(split)}
+    datamodule = config.get("datamodule")
+    if not isinstance(datamodule, Mapping):
+        raise ConfigError("datamodule: this section is missing, and features are of its samples.")
+    there = {split: split for split in _SPLITS if datamodule.get(split)}
     if isinstance(asked, str):
         asked = [asked]
     return list(dict.fromkeys(choose(there, split, key) for split in (there if asked is None else asked)))
