@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from eztorch.callbacks.publishing import WritingSteps, publish, say
-from eztorch.utils.distributed import world_size
+from eztorch.utils.distributed import all_gather_list, world_size
 from eztorch.utils.errors import ConfigError, DataError
 
 _COLUMNS = ("split", "epoch", "idx", "path", "decoder", "reason")
@@ -114,10 +114,7 @@ class FailureMonitor(Callback):
         if world_size() > 1:
             count = torch.tensor(len(rows), device=device)
             dist.all_reduce(count)
-            if int(count):
-                parts: list[list[tuple[Any, ...]]] = [[] for _ in range(world_size())]
-                dist.all_gather_object(parts, rows)
-                rows = [row for part in parts for row in part]
+            rows = all_gather_list(rows) if int(count) else []
         if not rows:
             return
         append_failures(self._file, rows)

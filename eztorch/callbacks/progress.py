@@ -59,6 +59,11 @@ class ProgressBar(_ProgressBar):
         """Show something again."""
         self._enabled = True
 
+    @property
+    def is_enabled(self) -> bool:
+        """Say whether it shows anything; `LightningModule.print` asks."""
+        return self._enabled
+
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         if self._enabled:

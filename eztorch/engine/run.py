@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
+from eztorch.engine.evaluation import check_evaluation
 from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
 from eztorch.engine.features import extract_features
 from eztorch.engine.noise import quieten
-from eztorch.engine.pretrained import with_pretrained
+from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.utils.config import build
+from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("eztorch")
 # The parts of a module that `compile` compiles, where they exist.
-_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model")
+_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model", "classifier")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,6 @@ class Job:
     model: LightningModule
     datamodule: LightningDataModule
     info: JobInfo
-
-
-Metrics = dict[str, float]
 
 
 def fit(job: Job) -> Metrics:
@@ -63,9 +62,7 @@ def fit_and_test(job: Job) -> Metrics:
     metrics = fit(job)
     if job.config["datamodule"].get("test"):
         asked = (job.config.get("test") or {}).get("ckpt_path")
-        checkpoint = None if asked is None else str(find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
-        job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=checkpoint)
-        metrics |= _last_metrics(job.trainer)
+        metrics |= run_test(job, None if asked is None else find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
     return metrics
 
 
@@ -83,11 +80,23 @@ def test(job: Job) -> Metrics:
             "Write ckpt_path=/path/to/file.ckpt."
         )
     _say(f"Testing {checkpoint}.")
-    with warnings.catch_warnings():
-        # The callbacks of the training have a state in the checkpoint, which testing has no use for.
-        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-        with explained_misfit(checkpoint):
-            job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
+    with explained_misfit(checkpoint):
+        return run_test(job, checkpoint)
+
+
+def linear_probe(job: Job) -> Metrics:
+    """Fit the grid of `probe` on the features of the trunk of the model.
+
+    Raises:
+        ConfigError: There is no such section, or the model has no trunk.
+    """
+    section, trunk = job.config.get("probe"), getattr(job.model, "trunk", None)
+    if not is_spec(section):
+        raise ConfigError("There is no section probe, which says what to fit: write +evaluation@probe=linear_probe.")
+    if trunk is None:
+        raise ConfigError(f"{type(job.model).__name__} has no trunk whose features could be probed.")
+    probe = build(section, trunk=trunk, transform=job.model.val_transform)
+    job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
     return _last_metrics(job.trainer)
 
 
@@ -98,6 +107,8 @@ def _last_metrics(trainer: Trainer) -> Metrics:
 _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "pretrain": (fit, ("train",)),
     "supervised": (fit_and_test, ("train",)),
+    "linear_classifier_evaluation": (fit_and_test, ("train",)),
+    "linear_probe": (linear_probe, ("train", "val")),
     "test": (test, ("test",)),
     "extract_features": (extract_features, ()),
     "knn": (evaluate_knn, ()),
@@ -125,9 +136,10 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     """
     run, needs = choose(_RUNS, task, "task")
     quieten()
-    if task != "test":  # which takes all weights from its checkpoint
-        config = with_pretrained(config)
+    # A test takes all weights from its checkpoint.
+    config = without_pretrained(config) if task == "test" else with_pretrained(config)
     check_config(config, needs)
+    check_evaluation(config)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)
     run_dir = begin_run(config, run_dir)
@@ -138,7 +150,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     trainer = build(
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
-        callbacks=build_callbacks(config, task, run_dir),
+        callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
         logger=build_loggers(config, run_dir) if task in _WITH_CURVES else False,
         default_root_dir=str(run_dir),
     )

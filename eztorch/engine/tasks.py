@@ -32,6 +32,7 @@ class Task:
 
 _FEATURES = "eztorch.engine.feature_runs.run_features"
 _K200 = "dir.data=/data/kinetics200"
+_TRUNK = "pretrained.path=/output/pretrain/checkpoints/last.ckpt"
 _SCE_K200 = f"-cn pretrain_r3d18_SCE_kinetics200 {_K200}"
 _TASKS = (
     Task(
@@ -49,7 +50,26 @@ _TASKS = (
         (
             f"eztorch supervised -cn supervised_r3d18_kinetics200 {_K200} dir.root=/output",
             f"eztorch supervised -cn supervised_r3d18_kinetics200 {_K200} -m model.optimizer.initial_lr=0.2,0.4",
+            f"eztorch supervised -cn finetune_r3d18_hmdb51 dir.data=/data/hmdb51 {_TRUNK}",
             "eztorch supervised -cn supervised_r3d18_kinetics200 --cfg job -p model.optimizer",
+        ),
+    ),
+    Task(
+        "linear_classifier_evaluation",
+        "Train a linear classifier on the features of a frozen trunk, then test it.",
+        (
+            f"eztorch linear_classifier_evaluation -cn linear_r3d18_kinetics200 {_K200} {_TRUNK}",
+            f"eztorch linear_classifier_evaluation -cn linear_r3d18_kinetics200 {_K200} {_TRUNK} "
+            "-m model.optimizer.initial_lr=1,2,4",
+        ),
+    ),
+    Task(
+        "linear_probe",
+        "Fit a grid of linear classifiers on features that are extracted once.",
+        (
+            f"eztorch linear_probe -cn linear_r3d18_kinetics200 {_K200} {_TRUNK}",
+            f"eztorch linear_probe -cn linear_r3d18_kinetics200 {_K200} {_TRUNK} "
+            "'probe.sources=[output,blocks.3,blocks.4/average_max]'",
         ),
     ),
     Task(

@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from eztorch.data.files import JsonLines, read_json_lines
 from eztorch.utils.errors import DataError
-from eztorch.utils.files import atomic_file, atomic_folder
+from eztorch.utils.files import JsonLines, atomic_file, atomic_folder, read_json_lines
 
 
 def names(folder):
