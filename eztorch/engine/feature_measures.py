@@ -14,7 +14,8 @@ from eztorch.engine.feature_settings import (
     RetrievalSide,
     read_settings,
 )
-from eztorch.engine.features import check_splits, extract, print_table, say
+from eztorch.engine.features import check_splits, extract, say
+from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file
 
