@@ -11,11 +11,16 @@ from eztorch.engine.launch import main
 COMMON = ["ckpt_path=untrained", "+trainer.limit_predict_batches=2", "trainer.accelerator=cpu"]
 COMMON += [f"datamodule.{split}.loader.num_workers=0" for split in ("train", "val")]
 IMAGES = ["datamodule.train.global_batch_size=8", "model.trunk.name=resnet18"]
-VIDEOS = """
-    datamodule.train.global_batch_size=4 datamodule.decoder_args.frame_filter.num_samples=4
-    datamodule.val.clip_sampler.clip_duration=1 datamodule.val.clip_sampler.clips_per_video=2
-    datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
-    +model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32""".split()
+VIDEOS = [
+    "datamodule.train.global_batch_size=4",
+    "datamodule.decoder_args.frame_filter.num_samples=4",
+    "datamodule.val.clip_sampler.clip_duration=1",
+    "datamodule.val.clip_sampler.clips_per_video=2",
+    "datamodule.val.transform.transform.transforms.0.size=32",
+    "datamodule.val.transform.transform.transforms.1.size=32",
+    "+model.trunk.model.stem_dim_out=4",
+    "model.trunk.head.in_features=32",
+]
 
 
 def read_metrics(folder):

@@ -283,7 +283,7 @@ def test_retrieval__keeps_the_neighbours_with_their_names(run, evaluate, video_t
         ("knn", ["knn.temperature=-1"], ["knn.temperature=-1"]),
         ("knn", ["knn.kk=3"], ["kk"]),
         ("knn", ["+knn.kk=3"], ["knn.kk: unknown key"]),
-        ("knn", ["knn.bank=trian"], ["knn.bank='trian'", "'train'"]),
+        ("knn", ["knn.bank=tarin"], ["knn.bank='tarin'", "'train'"]),
         ("extract_features", ["extract.clips=mean"], ["extract.clips='mean'", "average"]),
         ("extract_features", ["extract.features=g", "extract.splits=[val]"], ["extract.features='g'", "'h', 'q', 'z'"]),
         ("extract_features", ["ckpt_path=untrained", "pretrained.path=/x"], ["write one of them"]),
