@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.callbacks import build_callbacks, build_loggers
+from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.evaluation import check_evaluation
@@ -103,9 +103,6 @@ _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
 }
 
 
-_WITH_CURVES = ("pretrain", "supervised", "test")  # the tasks whose numbers loggers write and the report shows
-
-
 def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> Metrics:
     """Run a task.
 
@@ -138,14 +135,15 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
-        logger=build_loggers(config, run_dir) if task in _WITH_CURVES else False,
+        # What a task finds in features is no step of a curve.
+        logger=False if task in FEATURE_TASKS else build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
     metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics)
-        if config.get("report", True) and task in _WITH_CURVES:
+        if config.get("report", True) and task not in FEATURE_TASKS:
             from eztorch.engine.report import write_job_report
 
             _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")

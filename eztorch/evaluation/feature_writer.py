@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from eztorch.evaluation.feature_store import CLIP_COLUMNS, FORMAT, INDEX, FeatureStore
-from eztorch.utils.distributed import rank, world_size
+from eztorch.utils.distributed import all_gather_list, rank, world_size
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file
 
@@ -65,7 +64,7 @@ class FeatureWriter:
                 shard.unlink()
             shutil.rmtree(folder / _PARTS, ignore_errors=True)
             (folder / _PARTS).mkdir()
-        _everywhere(None)
+        all_gather_list([None])  # the others wait
 
     def add(self, features: Tensor, batch: Mapping[str, Any]) -> None:
         """Take the features of a batch.
@@ -121,7 +120,7 @@ class FeatureWriter:
         """
         if self._rows:
             self._write_part()
-        told = _everywhere((self._part_rows, list(self._failures.values())))
+        told = all_gather_list([(self._part_rows, list(self._failures.values()))])
         parts = [self._part(process, n) for process, (written, _) in enumerate(told) for n in range(len(written))]
         missing = [part for part in parts if not part.is_file()]
         if missing:
@@ -145,10 +144,10 @@ class FeatureWriter:
             if number % world_size() == rank():
                 first = int(sizes[:begin].sum())
                 self._write_shard(shards[-1]["file"], parts, columns, order[first : first + int(chosen.sum())], chosen)
-        _everywhere(None)
+        all_gather_list([None])
         if rank() == 0:
             self._write_index(dataset, facts, shards, columns.idx.unique().tolist(), failures, parts[0])
-        _everywhere(None)
+        all_gather_list([None])
         return FeatureStore.open(self.folder)
 
     def _order(self, columns: _Columns) -> tuple[Tensor, Tensor]:
@@ -264,12 +263,3 @@ def _take(parts: Sequence[Path], part: Tensor, row: Tensor) -> dict[str, Tensor]
         places.append(wanted)
     back = torch.cat(places).argsort()
     return {name: torch.cat([one[name] for one in found])[back] for name in found[0]}
-
-
-def _everywhere(content: Any) -> list[Any]:
-    """Return what every process says, in the order of the ranks; all of them wait here."""
-    if world_size() == 1:
-        return [content]
-    told: list[Any] = [None] * world_size()
-    dist.all_gather_object(told, content)
-    return told
