@@ -50,8 +50,8 @@ class LinearProbe(LightningModule):
     grid there, which is too good; it is for comparison with figures that were found like that.
 
     Logged are `linear/acc_1` and `linear/acc_5` (more than 5 classes) of the chosen head on the validation split, with
-    `linear/n_evaluated` and `linear/n_expected`, and `linear/held_out_acc_1`. `linear_probe.csv` in the run directory has
-    the whole grid.
+    `linear/n_evaluated` and `linear/n_expected`, and `linear/held_out_acc_1`. `linear_probe.csv` in the run directory
+    has the whole grid.
 
     Args:
         trunk: From an input, shape (B, C, ...), to features.

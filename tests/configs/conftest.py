@@ -27,6 +27,24 @@ def hmdb51_tree(tmp_path_factory: pytest.TempPathFactory, video_tree: Path) -> P
 
 
 @pytest.fixture(scope="session")
+def ucf101_tree(tmp_path_factory: pytest.TempPathFactory, video_tree: Path) -> Path:
+    """UCF101 in its layout: 101 classes, a training and a test video each, by the lists of split 1."""
+    root = tmp_path_factory.mktemp("ucf101")
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir()
+    names = [f"Class{number:03d}" for number in range(1, 102)]
+    (lists / "classInd.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(names, 1)))
+    (lists / "trainlist01.txt").write_text("".join(f"{name}/a.avi {i}\n" for i, name in enumerate(names, 1)))
+    (lists / "testlist01.txt").write_text("".join(f"{name}/b.avi\n" for name in names))
+    videos = sorted(video_tree.rglob("*.mp4"))
+    for name in names:
+        (root / "UCF-101" / name).mkdir(parents=True)
+        for letter, video in zip("ab", videos, strict=False):
+            os.link(video, root / "UCF-101" / name / f"{letter}.avi")
+    return root
+
+
+@pytest.fixture(scope="session")
 def something_v1_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Something-Something v1 in its layout: 174 classes, four videos to train and two to validate, as frames."""
     root = tmp_path_factory.mktemp("something_v1")

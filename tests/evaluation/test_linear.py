@@ -104,5 +104,5 @@ def test_standardization__gives_mean_0_and_deviation_1_to_what_varies():
 def test_held_out_rows__are_the_same_at_every_call_and_leave_something_on_both_sides():
     assert torch.equal(held_out_rows(100, 0.25), held_out_rows(100, 0.25))
     assert held_out_rows(3, 0.01).sum() == 1
-    with pytest.raises(ConfigError, match="held_out=0.5 of 1 samples"):
+    with pytest.raises(ConfigError, match=r"held_out=0\.5 of 1 samples"):
         held_out_rows(1, 0.5)
