@@ -8,6 +8,7 @@ from eztorch.callbacks.csv_logger import MetricsCSV
 from eztorch.callbacks.failures import FailureMonitor
 from eztorch.callbacks.knn import KNNEvaluator
 from eztorch.callbacks.online_evaluator import OnlineEvaluator
+from eztorch.callbacks.predictions import PredictionWriter
 from eztorch.callbacks.progress import ProgressBar
 from eztorch.callbacks.publishing import publish
 from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
@@ -24,6 +25,7 @@ __all__ = [
     "MetricsCSV",
     "ModelCheckpoint",
     "OnlineEvaluator",
+    "PredictionWriter",
     "ProgressBar",
     "ScalarLogger",
     "ScalarSource",

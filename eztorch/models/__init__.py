@@ -11,16 +11,28 @@ if TYPE_CHECKING:
     from eztorch.models.linear_classifier import LinearClassifierEvaluation
     from eztorch.models.mae import MAEModel
     from eztorch.models.mosi import MoSIModel
+    from eztorch.models.multi_target import MultiTargetModel
     from eztorch.models.supervised import SupervisedModel
+    from eztorch.models.trunk_model import TrunkModel
 
-__all__ = ["FinetuningModel", "LinearClassifierEvaluation", "MAEModel", "MoSIModel", "SupervisedModel"]
+__all__ = [
+    "FinetuningModel",
+    "LinearClassifierEvaluation",
+    "MAEModel",
+    "MoSIModel",
+    "MultiTargetModel",
+    "SupervisedModel",
+    "TrunkModel",
+]
 
 _MODULES = {
     "FinetuningModel": "finetuning",
     "LinearClassifierEvaluation": "linear_classifier",
     "MAEModel": "mae",
     "MoSIModel": "mosi",
+    "MultiTargetModel": "multi_target",
     "SupervisedModel": "supervised",
+    "TrunkModel": "trunk_model",
 }
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from eztorch.losses.class_loss import as_weights
 from eztorch.models.criteria import Criterion, WrongLabelError
 from eztorch.models.evaluation_metric import failures_that_count
 from eztorch.models.steps import apply_transform, build_transform, configure_optimizer, is_empty, seed_step
@@ -21,6 +22,7 @@ class ClassifierKeys(TypedDict, total=False):
     """Keys that every classifier takes; `Classifier` says what they mean."""
 
     train_transform: Any
+    train_mix: Any
     val_transform: Any
     test_transform: Any
     val_time_augmentation: Mapping[str, Any] | None
@@ -38,6 +40,9 @@ class Classifier(LightningModule, ABC):
         optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
         criterion: What the outputs are trained on and measured by.
         train_transform: Module or spec, applied to a batch on the device.
+        train_mix: Module or spec that mixes the samples of a training batch after that, such as
+            `eztorch.transforms.batch.Mix`: from an input to it and to what tells the mixed labels. Accuracies of
+            training are then of the class with the larger weight.
         val_transform: The same for validation.
         test_transform: The same for test.
         val_time_augmentation: How the views of a video are brought together: `{name: avg_group}`, `{name: same_avg}` or
@@ -53,6 +58,7 @@ class Classifier(LightningModule, ABC):
         criterion: Criterion,
         *,
         train_transform: Any = None,
+        train_mix: Any = None,
         val_transform: Any = None,
         test_transform: Any = None,
         val_time_augmentation: Mapping[str, Any] | None = None,
@@ -61,6 +67,7 @@ class Classifier(LightningModule, ABC):
         super().__init__()
         self.optimizer = optimizer
         self.train_transform = build_transform(train_transform)
+        self.train_mix = build_transform(train_mix)
         self.val_transform = build_transform(val_transform)
         self.test_transform = build_transform(test_transform)
         self.criterion = criterion
@@ -78,15 +85,21 @@ class Classifier(LightningModule, ABC):
         return configure_optimizer(self, self.optimizer)
 
     def setup(self, stage: str) -> None:
-        """Note how many classes the data has."""
+        """Note how many classes the data has, and what else the criterion needs of it."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
         self.data_classes = getattr(datamodule, "num_classes", 0)
+        self.criterion.look_at(datamodule, training=stage == "fit")
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss, the scalars and the logits, shape (B, K), of a batch."""
         seed_step(self, batch_idx)
-        logits = self(apply_transform(self.train_transform, batch["input"]))
+        inputs, mixture = apply_transform(self.train_transform, batch["input"]), None
+        if self.train_mix is not None:
+            inputs, mixture = apply_transform(self.train_mix, inputs)
+        logits = self(inputs)
         targets = self._checked_targets(batch, logits)
+        if mixture is not None:
+            targets = _mixed(targets, mixture, logits)
         loss = self.criterion.loss(logits, targets)
         logits = _detached(logits)
         values = {"loss": loss.detach(), **self.criterion.accuracies(logits, targets)}
@@ -155,6 +168,14 @@ class Classifier(LightningModule, ABC):
             name = batch["video_name"][place] if "video_name" in batch else f"Sample {int(batch['idx'][place])}"
             raise DataError(f"{name} {error}") from error
         return targets
+
+
+def _mixed(targets: Any, mixture: Any, logits: Any) -> Any:
+    """Return the targets of mixed samples, those of several heads by name."""
+    if isinstance(targets, Tensor):
+        mixed: Tensor = mixture.labels(as_weights(targets, logits.shape[1]))
+        return mixed
+    return {name: _mixed(target, mixture, logits[name]) for name, target in targets.items()}
 
 
 def _detached(logits: Any) -> Any:

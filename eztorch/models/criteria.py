@@ -7,14 +7,15 @@ with, and how. Outputs are logits here, shape (B, K), and targets the labels of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from eztorch.losses.class_loss import class_loss, multi_label_loss
+from eztorch.models.class_weights import ClassWeights
 from eztorch.models.evaluation_metric import EvaluationMetric
 from eztorch.models.metrics import accuracies, evaluation_metric
 from eztorch.models.multi_label import top_accuracies
@@ -27,6 +28,15 @@ class Criterion(ABC):
 
     A network of several heads has a criterion of several parts: its outputs and targets are then mappings by name.
     """
+
+    @abstractmethod
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
+        """Take what is needed of the data, before the first step.
+
+        Args:
+            datamodule: That of the run, None without one.
+            training: Whether the run trains.
+        """
 
     @abstractmethod
     def targets(self, batch: Mapping[str, Any]) -> Any:
@@ -83,9 +93,18 @@ class CrossEntropy(Criterion):
 
     Attributes:
         label_smoothing: Share of the target that is spread over all classes in training.
+        gamma: How much less a sample counts in training that is right already: the focal loss, see `class_loss`.
+        class_weights: How much a sample counts in training by its class.
     """
 
     label_smoothing: float = 0.0
+    gamma: float = 0.0
+    class_weights: ClassWeights = field(default_factory=ClassWeights)
+
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
+        """Take the training labels, where they say how much a class counts."""
+        if training:
+            self.class_weights.look_at(datamodule)
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the labels."""
@@ -94,12 +113,13 @@ class CrossEntropy(Criterion):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of the samples with a label, 0 without any."""
-        if targets.ndim == 2:
-            return F.cross_entropy(outputs.float(), targets.float(), label_smoothing=self.label_smoothing)
-        total = F.cross_entropy(
-            outputs.float(), targets, ignore_index=-1, reduction="sum", label_smoothing=self.label_smoothing
+        return class_loss(
+            outputs,
+            targets,
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights.on(outputs.device, outputs.shape[1]),
+            gamma=self.gamma,
         )
-        return total / (targets >= 0).sum().clamp(min=1)
 
     def accuracies(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return top-1 and, of more than 5 classes, top-5."""
@@ -110,8 +130,10 @@ class CrossEntropy(Criterion):
         return evaluation_metric(time_augmentation, key)
 
     def answers(self, targets: Tensor) -> Tensor:
-        """Return classes, shape (B,)."""
-        return targets.argmax(dim=1) if targets.ndim == 2 else targets
+        """Return classes, shape (B,), -1 for a soft label that is of none."""
+        if targets.ndim == 1:
+            return targets
+        return torch.where(targets.sum(dim=1) > 0, targets.argmax(dim=1), -1)
 
     def check_classes(self, outputs: Tensor, num_classes: int) -> None:
         """Refuse fewer logits than classes."""
@@ -147,9 +169,16 @@ class BinaryCrossEntropy(Criterion):
 
     Attributes:
         label_smoothing: Share of the target that is spread over yes and no in training.
+        gamma: How much less a class counts in training that is told already: the focal loss, see `multi_label_loss`.
+        alpha: Weight of the classes that are there, against 1 - alpha of those that are not; None for 1 of both.
     """
 
     label_smoothing: float = 0.0
+    gamma: float = 0.0
+    alpha: float | None = None
+
+    def look_at(self, datamodule: Any, *, training: bool) -> None:
+        """Take nothing."""
 
     def targets(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the labels."""
@@ -158,8 +187,9 @@ class BinaryCrossEntropy(Criterion):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean binary cross-entropy."""
-        weights = targets.float() * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(outputs.float(), weights)
+        return multi_label_loss(
+            outputs, targets, label_smoothing=self.label_smoothing, gamma=self.gamma, alpha=self.alpha
+        )
 
     def accuracies(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the share of samples that have a class among the highest logits."""
@@ -209,20 +239,51 @@ def _check_width(labels: Tensor, logits: Tensor) -> None:
         raise ConfigError(f"The labels have {labels.shape[1]} classes, and the model gives {logits.shape[1]} logits.")
 
 
-_CRITERIA: Mapping[str, type[CrossEntropy] | type[BinaryCrossEntropy]] = {
-    "cross_entropy": CrossEntropy,
-    "bce": BinaryCrossEntropy,
+_LOSSES: Mapping[str, tuple[type[CrossEntropy] | type[BinaryCrossEntropy], Mapping[str, float]]] = {
+    "cross_entropy": (CrossEntropy, {}),
+    "focal": (CrossEntropy, {"gamma": 2.0}),
+    "bce": (BinaryCrossEntropy, {}),
+    "binary_focal": (BinaryCrossEntropy, {"gamma": 2.0, "alpha": 0.25}),  # of its paper
 }
 
 
-def make_criterion(name: str, *, label_smoothing: float = 0.0) -> Criterion:
+def make_criterion(
+    loss: str | Mapping[str, Any],
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: str | Sequence[float] | None = None,
+) -> Criterion:
     """Make the criterion of a `model.loss`.
 
     Args:
-        name: `cross_entropy` or `bce`.
+        loss: `cross_entropy`, `focal`, `bce` or `binary_focal`, or a mapping of a `name` and what is to be changed of
+            it: `gamma` of both focal ones, `alpha` of the binary one.
         label_smoothing: See the criteria.
+        class_weights: `balanced`, or a number for each class; of one class a sample alone. See `ClassWeights`.
 
     Raises:
-        ConfigError: The name is not known.
+        ConfigError: The name or a key is not known, a value is out of its range, or there are weights of classes where
+            a sample has several.
+
+    >>> make_criterion({"name": "focal", "gamma": 1.5}).gamma
+    1.5
     """
-    return choose(_CRITERIA, name, "model.loss")(label_smoothing)
+    named = {"name": loss} if isinstance(loss, str) else loss
+    if not isinstance(named, Mapping) or "name" not in named:
+        raise ConfigError(f"model.loss={loss!r}; expected a name, or a mapping of a name and its options.")
+    kind, defaults = choose(_LOSSES, named["name"], "model.loss.name" if named is loss else "model.loss")
+    options: dict[str, Any] = {key: value for key, value in named.items() if key != "name"}
+    for key, value in options.items():
+        if key not in defaults:
+            known = f"it takes {' and '.join(defaults)}" if defaults else "it takes no options"
+            raise ConfigError(f"model.loss.{key}: {named['name']} has no such option; {known}.")
+        if not (isinstance(value, int | float) and value >= 0) or (key == "alpha" and value > 1):
+            expected = "a share from 0 to 1" if key == "alpha" else "a number of at least 0"
+            raise ConfigError(f"model.loss.{key}={value!r}; expected {expected}.")
+    if class_weights is not None:
+        if kind is not CrossEntropy:
+            raise ConfigError(
+                f"model.class_weights are of one class a sample, and model.loss={named['name']} of several."
+            )
+        options["class_weights"] = ClassWeights(class_weights)
+    return kind(label_smoothing, **{**defaults, **options})

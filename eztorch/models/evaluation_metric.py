@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from eztorch.utils.distributed import all_gather_uneven, world_size
-from eztorch.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from eztorch.models.views import Aggregation
 
 
 def failures_that_count(batch: Any) -> list[Any]:
@@ -32,9 +34,15 @@ class EvaluationMetric(Metric, ABC):
     """A metric over all processes, to which failures may be added as wrong answers.
 
     Accuracies and precisions are then over those too; the loss is over what was evaluated, as is `n_evaluated`.
+
+    Attributes:
+        aggregation: How the views of a video are brought together; None where every sample is measured by itself.
+        multi_label: Whether a sample has a weight for every class instead of one class.
     """
 
     full_state_update = False
+    aggregation: Aggregation | None = None
+    multi_label: ClassVar[bool] = False
     wrong_idx: list[Tensor]
 
     def __init__(self) -> None:
@@ -72,22 +80,3 @@ def everywhere(rows: Tensor, device: torch.device) -> Tensor:
         width = int(all_gather_uneven(torch.tensor([rows.shape[1]], device=device)).max())
         rows = rows if len(rows) else rows.new_empty(0, width)
     return all_gather_uneven(rows.to(device)).cpu()
-
-
-def check_views(videos: Tensor, counts: Tensor, max_views: int | None) -> None:
-    """Check that no video has more views than a time augmentation says.
-
-    Args:
-        videos: Index of each video, shape (V,).
-        counts: Number of its views, shape (V,).
-        max_views: How many there may be; None for any number.
-
-    Raises:
-        DataError: One has more.
-    """
-    if max_views is not None and bool((counts > max_views).any()):
-        most = int(counts.argmax())
-        raise DataError(
-            f"Video {int(videos[most])} has {int(counts[most])} views, and the time augmentation says "
-            f"num_aug={max_views}."
-        )

@@ -12,15 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eztorch.models.evaluation_metric import EvaluationMetric, check_views, everywhere
+from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
 from eztorch.models.multi_label import MultiLabelScores
-from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose
-
-# Samples that wait on the device before they are added up on the host: what bounds the memory, and how often the host
-# waits for the device.
-_MAX_PENDING = 4096
-_REDUCTIONS: Mapping[str, str] = {"avg_group": "mean", "same_avg": "mean", "same_max": "max"}
+from eztorch.models.views import Aggregation, ViewTotals, read_aggregation
 
 
 def hits(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -61,23 +55,18 @@ def evaluation_metric(
     """Make the metric of a time augmentation.
 
     Args:
-        time_augmentation: None measures every sample by itself. `{name: avg_group}` or `{name: same_avg}` averages the
-            probabilities of the views of each video, `{name: same_max}` takes their maximum; `num_aug`, optional, says
-            how many views a video has at most.
+        time_augmentation: None measures every sample by itself; otherwise how the views of a video are brought
+            together, see `eztorch.models.views.read_aggregation`.
         key: Configuration key it came from, for the messages.
         multi_label: Whether a sample has a weight for every class instead of one class.
 
     Raises:
-        ConfigError: The name or a key is not known.
+        ConfigError: The name, a value or a key is not known.
     """
     if time_augmentation is None:
         return MultiLabelScores() if multi_label else SampleMean()
-    unknown = set(time_augmentation) - {"name", "num_aug"}
-    if unknown or "name" not in time_augmentation:
-        raise ConfigError(f"{key}={dict(time_augmentation)} must have a name, may have num_aug, and nothing else.")
-    kind = MultiLabelScores if multi_label else ViewAverage
-    reduction = choose(_REDUCTIONS, time_augmentation["name"], f"{key}.name")
-    return kind(reduction=reduction, max_views=time_augmentation.get("num_aug"))
+    aggregation = read_aggregation(time_augmentation, key)
+    return MultiLabelScores(aggregation) if multi_label else ViewAverage(aggregation)
 
 
 class SampleMean(EvaluationMetric):
@@ -118,34 +107,27 @@ class SampleMean(EvaluationMetric):
 class ViewAverage(EvaluationMetric):
     """Loss and accuracies of videos, whose views are first brought together.
 
-    The probabilities of the views of a video, softmax(logits), are averaged (or their maximum is taken and scaled to a
-    sum of 1), wherever its views are: in one batch, in several, or on several processes. A video counts once. `loss` is
-    the negative log of the probability of the label; the rest of what `compute` returns is as in `SampleMean`.
+    Wherever the views of a video are, in one batch, in several, or on several processes, their probabilities, that is
+    softmax(logits), are averaged, or their maximum is taken and scaled to a sum of 1; or the same is done to logits,
+    whose softmax is then taken. A video counts once. `loss` is the negative log of the probability of the label;
+    the rest of what `compute` returns is as in `SampleMean`.
 
-    The sums of each video are kept, on the host and in float64, not its views.
+    `clip_acc_1` and `clip_acc_5` are beside them, the accuracies of the views by themselves, and `n_clips`, the number
+    of these. A failure that counts as a wrong answer counts there for as many views as a video has on average.
 
     Args:
-        reduction: `mean` or `max`.
-        max_views: How many views a video has at most; None leaves it open.
+        aggregation: How views are brought together.
     """
 
-    pending_idx: list[Tensor]
-    pending_labels: list[Tensor]
-    pending_logits: list[Tensor]
-    videos: Tensor
-    labels: Tensor
-    counts: Tensor
-    totals: Tensor
+    clips: Tensor
 
-    def __init__(self, *, reduction: str = "mean", max_views: int | None = None) -> None:
+    aggregation: Aggregation
+
+    def __init__(self, aggregation: Aggregation | None = None) -> None:
         super().__init__()
-        self.reduction = choose({"mean": "mean", "max": "max"}, reduction, "reduction")
-        self.max_views = max_views
-        for name in ("pending_idx", "pending_labels", "pending_logits"):
-            self.add_state(name, [], dist_reduce_fx=None)
-        for name in ("videos", "labels", "counts"):
-            self.add_state(name, torch.empty(0, dtype=torch.long), dist_reduce_fx=None)
-        self.add_state("totals", torch.empty(0, 0, dtype=torch.float64), dist_reduce_fx=None)
+        self.aggregation = aggregation or Aggregation()
+        self.views = ViewTotals(self.aggregation)
+        self.add_state("clips", torch.zeros(3, dtype=torch.long), dist_reduce_fx=None)  # number, hits of 1, hits of 5
 
     def update(self, logits: Tensor, labels: Tensor, idx: Tensor) -> None:
         """Take the views of a batch.
@@ -155,72 +137,36 @@ class ViewAverage(EvaluationMetric):
             labels: Shape (B,).
             idx: Index of the video of each view, shape (B,).
         """
-        self.pending_idx.append(idx)
-        self.pending_labels.append(labels)
-        self.pending_logits.append(logits.detach())
-        if sum(map(len, self.pending_idx)) >= max(_MAX_PENDING, len(self.videos)):
-            self._add_up_pending()
+        self.views.add(idx, labels, logits)
+        counts = [(labels >= 0).sum(), *(hit.sum() for hit in hits(logits, labels).values())]
+        self.clips[: len(counts)] += torch.stack(counts)
+
+    def reset(self) -> None:
+        """Forget all views."""
+        super().reset()
+        self.views = ViewTotals(self.aggregation)
 
     def compute(self) -> dict[str, Tensor]:
         """Return loss, accuracies and the number of videos.
 
         Raises:
-            DataError: A video has more views than `max_views`.
+            DataError: A video has more views than `Aggregation.max_views`.
         """
-        self._add_up_pending()
-        videos, labels, counts, totals = self._add_up(
-            *(everywhere(part, self.device) for part in (self.videos, self.labels, self.counts, self.totals))
-        )
-        check_views(videos, counts, self.max_views)
-        labelled, wrong = labels >= 0, self.wrong_of_all_processes()
-        videos, labels, totals = videos[labelled], labels[labelled], totals[labelled]
-        if not len(videos):
-            return _means(videos, totals, wrong)
-        probabilities = totals / totals.sum(dim=1, keepdim=True)
-        likelihood = probabilities.gather(1, labels[:, None])[:, 0]
+        videos, wrong = self.views.videos_of_all_processes(self.device), self.wrong_of_all_processes()
+        clips = everywhere(self.clips[None], self.device).sum(dim=0)
+        labelled = videos.labels >= 0
+        idx, labels, scores = videos.idx[labelled], videos.labels[labelled], videos.scores[labelled]
+        if not len(idx):
+            return _means(idx, scores, wrong)
+        likelihood = scores.gather(1, labels[:, None])[:, 0]
         loss = -likelihood.clamp_min(torch.finfo(torch.float64).tiny).log()
-        return _means(videos, torch.stack([loss, *hits(probabilities, labels).values()], dim=1), wrong)
-
-    def _add_up_pending(self) -> None:
-        waiting = (self.pending_idx, self.pending_labels, self.pending_logits)
-        if not self.pending_idx:
-            return
-        idx, labels, logits = (torch.cat(parts).cpu() for parts in waiting)
-        for parts in waiting:
-            parts.clear()
-        totals = logits.double().softmax(dim=1)
-        if not len(self.videos):
-            self.totals = totals.new_empty(0, totals.shape[1])
-        self.videos, self.labels, self.counts, self.totals = self._add_up(
-            torch.cat([self.videos.cpu(), idx]),
-            torch.cat([self.labels.cpu(), labels]),
-            torch.cat([self.counts.cpu(), torch.ones_like(idx)]),
-            torch.cat([self.totals.cpu(), totals]),
-        )
-
-    def _add_up(
-        self, videos: Tensor, labels: Tensor, counts: Tensor, totals: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Bring together the rows of the same video.
-
-        Args:
-            videos: Index of the video of each row, shape (N,).
-            labels: Its label, shape (N,).
-            counts: Number of views in each row, shape (N,).
-            totals: Sum or maximum of their probabilities, shape (N, K).
-
-        Returns:
-            The same with one row a video, sorted by video.
-        """
-        unique, row = torch.unique(videos, return_inverse=True)
-        return (
-            unique,
-            labels.new_empty(len(unique)).index_copy_(0, row, labels),
-            counts.new_zeros(len(unique)).index_add_(0, row, counts),
-            totals.new_zeros(len(unique), totals.shape[1]).scatter_reduce_(
-                0, row[:, None].expand_as(totals), totals, "sum" if self.reduction == "mean" else "amax"
-            ),
-        )
+        found = hits(scores, labels)
+        views = clips[0].double() * (len(idx) + len(wrong)) / len(idx)  # those of the failures included
+        return {
+            **_means(idx, torch.stack([loss, *found.values()], dim=1), wrong),
+            **{f"clip_{name}": (count / views).float() for name, count in zip(found, clips[1:], strict=False)},
+            "n_clips": clips[0].float(),
+        }
 
 
 def _means(idx: Tensor, rows: Tensor, wrong: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eztorch.models.evaluation_metric import EvaluationMetric, check_views, everywhere
+from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
+from eztorch.models.views import Aggregation, ViewTotals
 
 # Below every probability: a failure that counts as a wrong answer is ranked behind all samples that were evaluated.
 _LAST = -1.0
@@ -79,8 +80,7 @@ class MultiLabelScores(EvaluationMetric):
     sample it returns `n_evaluated` alone. The values are those of all processes, the same on each.
 
     Args:
-        reduction: `mean` or `max` of the probabilities of the views of a video; None measures every sample by itself.
-        max_views: How many views a video has at most; None leaves it open.
+        aggregation: How the views of a video are brought together; None measures every sample by itself.
     """
 
     idx: list[Tensor]
@@ -88,10 +88,11 @@ class MultiLabelScores(EvaluationMetric):
     labels: list[Tensor]
     wrong_labels: list[Tensor]
 
-    def __init__(self, *, reduction: str | None = None, max_views: int | None = None) -> None:
+    multi_label = True
+
+    def __init__(self, aggregation: Aggregation | None = None) -> None:
         super().__init__()
-        self.reduction = reduction
-        self.max_views = max_views
+        self.aggregation = aggregation
         for name in ("idx", "logits", "labels", "wrong_labels"):
             self.add_state(name, [], dist_reduce_fx=None)
 
@@ -117,7 +118,7 @@ class MultiLabelScores(EvaluationMetric):
         """Return loss, precisions and the number of videos or images.
 
         Raises:
-            DataError: A video has more views than `max_views`.
+            DataError: A video has more views than `Aggregation.max_views`.
         """
         idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
         logits, labels, wrong = (
@@ -128,8 +129,10 @@ class MultiLabelScores(EvaluationMetric):
         if not len(idx):
             return count
         scores, loss = logits.double().sigmoid(), F.binary_cross_entropy_with_logits(logits.double(), labels.double())
-        if self.reduction is not None:
-            scores, labels = self._by_video(idx, scores, labels)
+        if self.aggregation is not None:
+            views = ViewTotals(self.aggregation, multi_label=True)
+            views.add(idx, labels, logits)
+            _, labels, _, scores = views.videos()
             loss = F.binary_cross_entropy(scores, labels.double())
         hits = {name: hit.sum() for name, hit in top_hits(scores, labels).items()}
         wrong = wrong if len(wrong) else labels[:0]
@@ -142,15 +145,3 @@ class MultiLabelScores(EvaluationMetric):
             **{name: hit / with_class for name, hit in hits.items()},
         }
         return {name: value.float() for name, value in means.items()} | count
-
-    def _by_video(self, idx: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        videos, row, counts = idx.unique(return_inverse=True, return_counts=True)
-        check_views(videos, counts, self.max_views)
-        together = scores.new_zeros(len(videos), scores.shape[1]).scatter_reduce_(
-            0,
-            row[:, None].expand_as(scores),
-            scores,
-            "mean" if self.reduction == "mean" else "amax",
-            include_self=False,
-        )
-        return together, labels.new_empty(len(videos), labels.shape[1]).index_copy_(0, row, labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,14 +21,16 @@ class SupervisedModel(Classifier):
     classes. Samples without a label (-1) are left out. Where a split has `on_error: count_as_wrong`, accuracies are
     over the failures too, and the loss is not.
 
-    With `loss: bce` a sample has a weight for every class, `(B, K)`. `acc_k` is then the share of the samples with a
-    class that have one of theirs among the k highest, and `map`, the mean average precision, joins in.
+    With `loss: bce` or `binary_focal` a sample has a weight for every class, `(B, K)`. `acc_k` is then the share of the
+    samples with a class that have one of theirs among the k highest, and `map`, the mean average precision, joins in.
 
     Args:
         model: Module or spec, from an input, shape (B, C, T, H, W) or (B, C, H, W), to logits, shape (B, K).
         optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
         label_smoothing: Share of the target that is spread over all classes in training.
-        loss: `cross_entropy` (classes, or soft labels) or `bce` (several labels); see `eztorch.models.criteria`.
+        loss: `cross_entropy` or `focal` (classes, or soft labels), `bce` or `binary_focal` (several labels), or a
+            mapping of such a `name` and its `gamma` and `alpha`; see `eztorch.models.criteria`.
+        class_weights: How much a training sample counts by its class: `balanced`, or a number for each class.
         **shared: Transforms and time augmentations, see `Classifier`.
     """
 
@@ -38,10 +40,12 @@ class SupervisedModel(Classifier):
         optimizer: Any,
         *,
         label_smoothing: float = 0.0,
-        loss: str = "cross_entropy",
+        loss: str | Mapping[str, Any] = "cross_entropy",
+        class_weights: str | Sequence[float] | None = None,
         **shared: Unpack[ClassifierKeys],
     ) -> None:
-        super().__init__(optimizer, make_criterion(loss, label_smoothing=label_smoothing), **shared)
+        criterion = make_criterion(loss, label_smoothing=label_smoothing, class_weights=class_weights)
+        super().__init__(optimizer, criterion, **shared)
         self.model: nn.Module = build(model)
 
     @property

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def is_distributed() -> bool:
@@ -62,3 +66,12 @@ def all_gather_uneven(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
     return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+
+
+def all_gather_list(items: list[T]) -> list[T]:
+    """Return the items of all ranks in the order of the ranks, the same on every rank; they are pickled on the way."""
+    if world_size() == 1:
+        return items
+    parts: list[list[T]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]

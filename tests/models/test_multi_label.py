@@ -14,6 +14,7 @@ from eztorch.datamodules import CaterDataModule
 from eztorch.datasets import SampleFailure
 from eztorch.models import SupervisedModel
 from eztorch.models.multi_label import MultiLabelScores, average_precision, top_accuracies
+from eztorch.models.views import Aggregation
 from eztorch.utils.errors import ConfigError, DataError
 
 from ..conftest import moving_bar, write_video
@@ -81,15 +82,18 @@ def test_samples__are_measured_each_by_itself(views):
     assert measure(MultiLabelScores(), *views) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
 @pytest.mark.parametrize("reduction", ["mean", "max"])
-def test_views__are_brought_together_wherever_they_are(views, reduction):
+def test_views__are_brought_together_wherever_they_are(views, reduction, of):
     logits, labels, idx = views
-    stacks = [logits[idx == video].double().sigmoid() for video in range(VIDEOS)]
+    values = logits.double().sigmoid() if of == "probabilities" else logits.double()
+    stacks = [values[idx == video] for video in range(VIDEOS)]
     scores = torch.stack([stack.mean(0) if reduction == "mean" else stack.amax(0) for stack in stacks])
+    scores = scores if of == "probabilities" else scores.sigmoid()
     labels = torch.stack([labels[idx == video][0] for video in range(VIDEOS)])
     expected = slow_reference(scores, labels)
     expected |= {"loss": F.binary_cross_entropy(scores, labels.double()).item(), "n_evaluated": VIDEOS}
-    assert measure(MultiLabelScores(reduction=reduction), *views) == pytest.approx(expected, rel=1e-6)
+    assert measure(MultiLabelScores(Aggregation(reduction, of)), *views) == pytest.approx(expected, rel=1e-6)
 
 
 def test_failures__that_count_are_ranked_last(views):
@@ -105,7 +109,7 @@ def test_failures__that_count_are_ranked_last(views):
 
 
 def test_scores__say_when_there_is_nothing_or_too_much(views):
-    metric = MultiLabelScores(reduction="mean", max_views=2)
+    metric = MultiLabelScores(Aggregation(max_views=2))
     with pytest.warns(UserWarning, match="compute"):
         assert metric.compute() == {"n_evaluated": 0.0}
     with pytest.raises(DataError, match=r"has 3 views, and the time augmentation says num_aug=2"):
@@ -115,7 +119,7 @@ def test_scores__say_when_there_is_nothing_or_too_much(views):
 @pytest.mark.parametrize("split", ["interleaved", "uneven", "one_rank_without_samples"])
 @pytest.mark.parametrize("reduction", [None, "mean", "max"])
 def test_scores__of_two_processes_are_those_of_one(evaluations, views, reduction, split):
-    expected = measure(MultiLabelScores(reduction=reduction), *views)
+    expected = measure(MultiLabelScores(None if reduction is None else Aggregation(reduction)), *views)
     for results in evaluations:
         assert results["multi_label"][reduction, split] == pytest.approx(expected, rel=1e-6)
 

@@ -2,15 +2,20 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from tiny_classifier import validate
+from target_views import METRICS, make_views, measure, share_of
+from tiny_classifier import predict, validate
+from tiny_targets import validate_targets
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 from eztorch.models.multi_label import MultiLabelScores
+from eztorch.models.views import Aggregation
 
 CLASSES, VIDEOS, VIEWS = 7, 11, 5
+DDP = {"devices": 2, "strategy": "ddp"}
 
 
 def metrics_of_share(rank):
@@ -28,7 +33,8 @@ def metrics_of_share(rank):
     }
     results = {}
     for name, share in shares.items():
-        for metric, key in ((ViewAverage(), "mean"), (ViewAverage(reduction="max"), "max"), (SampleMean(), "samples")):
+        metrics = {"mean": ViewAverage(), "max": ViewAverage(Aggregation("max")), "samples": SampleMean()}
+        for key, metric in metrics.items():
             mine = [part[share] for part in views]
             for batch in zip(*(part.split(4) for part in mine), strict=True):
                 if len(batch[0]):
@@ -55,7 +61,8 @@ def multi_label_of_share(rank):
     results = {}
     for name, share in shares.items():
         for reduction in (None, "mean", "max"):
-            metric, mine = MultiLabelScores(reduction=reduction), [part[share] for part in views]
+            metric = MultiLabelScores(None if reduction is None else Aggregation(reduction))
+            mine = [part[share] for part in views]
             for batch in zip(*(part.split(5) for part in mine), strict=True):
                 if len(batch[0]):
                     metric.update(*batch)
@@ -65,13 +72,33 @@ def multi_label_of_share(rank):
     return results
 
 
+def targets_of_share(rank):
+    """Values by metric and way of sharing the views of test_target_scores.py."""
+    shares = {
+        "interleaved": slice(rank, None, 2),
+        "uneven": slice(0, 41) if rank == 0 else slice(41, None),
+        "one_rank_without_samples": slice(None) if rank == 0 else slice(0, 0),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        views = make_views()
+        return {
+            (metric, name): measure(metric, share_of(views, part))
+            for name, part in shares.items()
+            for metric in METRICS
+        }
+
+
 def main():
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     results = {
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
-        "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
+        "targets": targets_of_share(dist.get_rank()),
+        "predict": {n: predict(Path(sys.argv[1]) / f"predictions_{n}", n, **DDP) for n in (7, 8, 9)},
+        "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
+        "validate": {name: validate(name, **DDP) for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
     dist.destroy_process_group()

@@ -22,10 +22,10 @@ from eztorch.data.check.sets import (
     check_unlisted,
 )
 from eztorch.data.check.sources import Split
-from eztorch.data.files import JsonLines, read_json_lines
 from eztorch.data.pool import run_all
 from eztorch.data.progress import progress
 from eztorch.datasets.video_index import VideoFacts, VideoIndex, stamp
+from eztorch.utils.files import JsonLines, read_json_lines
 
 
 def examine_all(

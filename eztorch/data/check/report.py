@@ -15,11 +15,11 @@ from rich.table import Table
 from eztorch.data.check.findings import KINDS, Finding
 from eztorch.data.check.sets import class_counts
 from eztorch.data.check.sources import Split
-from eztorch.data.files import atomic_file
 from eztorch.data.split.annotation_files import write_annotation
 from eztorch.data.text import amount
 from eztorch.datasets.annotations import LabeledVideo
 from eztorch.utils.errors import DataError
+from eztorch.utils.files import atomic_file
 
 # Rows of a kind of finding in the table; the report has all.
 _SHOWN = 5

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eztorch.data.files import JsonLines, atomic_file
 from eztorch.data.index.probe import probe
 from eztorch.data.listing import KINDS, Medium, list_media
 from eztorch.data.pool import run_all
 from eztorch.data.progress import duration, progress
 from eztorch.data.text import amount, size
 from eztorch.datasets.video_index import INDEX_NAME, VideoFacts, VideoIndex, stamp
+from eztorch.utils.files import JsonLines, atomic_file
 
 # How many bad files, and how many codecs, sizes and so on, the summary lists.
 _MAX_BAD, _MAX_VALUES = 10, 5

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from eztorch.data.files import atomic_file, atomic_folder, read_json_lines
 from eztorch.data.index.probe import FAILURES, probe
 from eztorch.data.listing import Medium
 from eztorch.data.pictures import shrink_folder, shrink_picture
@@ -17,6 +16,7 @@ from eztorch.data.prepare.recode import extract_frames, recode_video
 from eztorch.data.shards import Shard
 from eztorch.datasets.decoders.errors import brief
 from eztorch.utils.errors import DataError
+from eztorch.utils.files import atomic_file, atomic_folder, read_json_lines
 
 LEDGER = "eztorch_prepared"
 

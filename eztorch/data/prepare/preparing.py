@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eztorch.data.files import JsonLines
 from eztorch.data.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Medium, list_media, suffix
 from eztorch.data.pool import Outcome, run_all
 from eztorch.data.prepare.plan import Task, ledger_path, make_tasks, prepare, read_ledgers
@@ -21,6 +20,7 @@ from eztorch.data.progress import Progress, duration, progress
 from eztorch.data.shards import Shard
 from eztorch.data.text import amount, size
 from eztorch.utils.errors import DataError
+from eztorch.utils.files import JsonLines
 
 T = TypeVar("T")
 

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_classes(folder: Path, names: Sequence[str], official: str | None) -> None:
     """Write the names of the classes in the order of their labels; for UCF101 in its own form, beside its lists."""
-    from eztorch.data.files import atomic_file
+    from eztorch.utils.files import atomic_file
 
     if not names:
         return

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from eztorch.data.files import atomic_file
 from eztorch.datasets.annotations import LabeledVideo
 from eztorch.datasets.annotations.forms import read_annotation
 from eztorch.utils.errors import DataError
+from eztorch.utils.files import atomic_file
 
 
 def refuse_existing(paths: Iterable[Path], *, force: bool) -> None:

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from eztorch.data.files import JsonLines, atomic_file, atomic_folder, read_json_lines
 from eztorch.utils.errors import DataError
+from eztorch.utils.files import JsonLines, atomic_file, atomic_folder, read_json_lines
 
 
 def names(folder):
@@ -42,7 +42,7 @@ def test_atomic_file__takes_the_longest_names(tmp_path):
 
 def test_atomic_file__removes_what_a_killed_process_left(tmp_path):
     code = (
-        "import os, signal, sys; from eztorch.data.files import atomic_file\n"
+        "import os, signal, sys; from eztorch.utils.files import atomic_file\n"
         "with atomic_file(sys.argv[1]) as path:\n"
         "    path.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -1,0 +1,1 @@
+"""Commands on files of predictions, `eztorch predictions ...`: a module a command."""
