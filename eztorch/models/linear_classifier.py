@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from eztorch.models.classifier import Classifier, ClassifierKeys
 from eztorch.models.criteria import make_criterion
-from eztorch.models.transfer import build_classifier, build_trunk, count_layers, layer_of
+from eztorch.models.transfer import build_classifier, build_trunk
 from eztorch.modules import keep_frozen
 
 
@@ -54,15 +54,6 @@ class LinearClassifierEvaluation(Classifier):
         self.trunk = build_trunk(trunk, pretrained_trunk_path, trunk_pattern)
         self.classifier = build_classifier(classifier, self.trunk)
         self.train()
-
-    @property
-    def num_layers(self) -> int:
-        """Number of layers of trunk and classifier, for layer-wise learning rates."""
-        return count_layers(self.trunk, self.classifier)
-
-    def get_param_layer_id(self, name: str) -> int:
-        """Return the layer of a parameter by its name."""
-        return layer_of(name, self.trunk, self.classifier)
 
     def train(self, mode: bool = True) -> LinearClassifierEvaluation:
         """Set the mode; the trunk stays in that of evaluation."""

@@ -59,6 +59,13 @@ def test_fit_linear_heads__a_head_does_not_know_of_the_others():
     torch.testing.assert_close(together.weight[1:2], alone.weight)
 
 
+def test_fit_linear_heads__may_be_none_as_on_a_process_without_a_share_of_the_grid():
+    features, labels = samples()
+    heads = fit_linear_heads(features, labels, RATES[:0], DECAYS[:0], **RECIPE)
+    assert heads.logits(features).shape == (21, 0, 7)
+    assert head_accuracies(heads, features, labels).shape == (0, 2)
+
+
 def test_fit_linear_heads__leaves_samples_without_a_label_out():
     features, labels = samples()
     more = torch.cat([features, 100 * torch.ones(5, 6)]), torch.cat([labels, torch.full((5,), -1)])
