@@ -94,7 +94,7 @@ def test_command_lines__all_find_the_same_experiment(words, cwd):
     assert "warning: trainer.gpus is a key of Lightning 1" in done.stderr
 
 
-@pytest.mark.parametrize("task", ["pretrain", "supervised", "test"])
+@pytest.mark.parametrize("task", ["pretrain", "supervised", "linear_classifier_evaluation", "linear_probe", "test"])
 def test_scripts__run_the_task_of_their_name(task):
     done = subprocess.run(
         [sys.executable, ROOT / "run" / f"{task}.py", "-h"], capture_output=True, text=True, timeout=60

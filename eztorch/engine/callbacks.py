@@ -12,8 +12,9 @@ from eztorch.utils.errors import ConfigError
 
 # They run networks without an epoch of training or of evaluation: callbacks that wait for one have nothing to do.
 FEATURE_TASKS = ("extract_features", "knn", "retrieval_from_bank")
-# They run trainings' configurations, whose callbacks are of the training.
+# They take the configuration of a training, whose callbacks are of the training.
 _WITHOUT_CALLBACKS = ("linear_probe", "scorecard")
+WITHOUT_CURVES = (*FEATURE_TASKS, *_WITHOUT_CALLBACKS)  # tasks that give numbers, nothing for loggers and the report
 _TRAINING: dict[str, dict[str, Any]] = {
     "batch_statistics": {"_target_": "eztorch.callbacks.BatchStatistics"},
     "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},

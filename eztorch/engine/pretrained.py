@@ -31,7 +31,8 @@ def with_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
         config: Resolved configuration; it is not changed.
 
     Raises:
-        ConfigError: The section is no mapping, or the model has no network to load weights into.
+        ConfigError: The section is no mapping, the model has no network to load weights into, a file is required and
+            none is given, or two are.
 
     >>> config = {"model": {"trunk": {"_target_": "a.b"}}, "pretrained": {"path": "x.ckpt", "strict": True}}
     >>> with_pretrained(config)["model"]["trunk"]["path"]
@@ -42,12 +43,19 @@ def with_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
         return config
     if not isinstance(section, Mapping):
         raise ConfigError(f"pretrained={section!r}; expected a mapping: write pretrained.path={section}.")
-    if section.get("path") is None:
-        return config
-    model = config.get("model")
+    section = dict(section)
+    required, model = section.pop("required", False), config.get("model")
     if not isinstance(model, Mapping):  # which the check of the configuration tells
         return config
-    if model.get(_PREDECESSORS_KEY) is not None:
+    has_predecessors = model.get(_PREDECESSORS_KEY) is not None
+    if section.get("path") is None:
+        if required and not has_predecessors:
+            raise ConfigError(
+                "pretrained.path is not given: write pretrained.path=/path/to/last.ckpt, the file that has the weights "
+                "of the trunk, or pretrained.required=false to begin without any."
+            )
+        return config
+    if has_predecessors:
         raise ConfigError(
             f"pretrained.path={section['path']} and model.{_PREDECESSORS_KEY}={model[_PREDECESSORS_KEY]} both say what "
             "the trunk begins with; write one of them."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks, build_loggers
+from eztorch.engine.callbacks import WITHOUT_CURVES, build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.evaluation import check_evaluation
@@ -136,14 +136,14 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
         # What a task finds in features is no step of a curve.
-        logger=False if task in FEATURE_TASKS else build_loggers(config, run_dir),
+        logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
     metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics)
-        if config.get("report", True) and task not in FEATURE_TASKS:
+        if config.get("report", True) and task not in WITHOUT_CURVES:
             from eztorch.engine.report import write_job_report
 
             _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")

@@ -32,7 +32,7 @@ class LinearHeads(NamedTuple):
         """Return the logits of all heads, shape (N, G, K), of features, shape (N, C), in one product of matrices."""
         heads, classes, length = self.weight.shape
         flat: Tensor = torch.addmm(self.bias.flatten(), features, self.weight.reshape(heads * classes, length).T)
-        return flat.view(-1, heads, classes)
+        return flat.view(len(features), heads, classes)
 
 
 class Standardization(NamedTuple):
@@ -99,7 +99,9 @@ def fit_linear_heads(
     (torch.Size([2, 2, 2]), [0, 1])
     """
     labelled = labels >= 0
-    features, labels = features[labelled].float(), labels[labelled].long()
+    if not labelled.all():  # features may be large, so they are copied where it is needed alone
+        features, labels = features[labelled], labels[labelled]
+    features, labels = features.float(), labels.long()
     if not len(features):
         raise ConfigError("There is no sample with a label to fit linear heads on.")
     if learning_rates.shape != weight_decays.shape:
@@ -119,7 +121,7 @@ def fit_linear_heads(
         factor = warmed_up(step, warmup=warmup_epochs * steps, total=epochs * steps, start=0.0, base=1.0, end=0.0)
         for weight, moving, change in zip(found, velocity, gradient, strict=True):
             # As rows of heads, so that each has its own rate and decay.
-            weight, moving, change = (part.view(heads, -1) for part in (weight, moving, change))
+            weight, moving, change = (part.flatten(1) for part in (weight, moving, change))
             moving.mul_(momentum).add_(change.addcmul_(decays, weight))
             weight.addcmul_(rates, moving, value=-factor)
     return found

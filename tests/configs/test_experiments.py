@@ -15,13 +15,17 @@ from eztorch.engine.arguments import parse
 from eztorch.engine.compose import Composer
 from eztorch.engine.experiments import experiments_dir, find_recipe
 from eztorch.engine.launch import main
-from eztorch.utils.config import problems
+from eztorch.utils.config import build, problems
 
 ROOT = Path(__file__).parents[2]
 GROUPS = ROOT / "eztorch" / "configs"
 EXPERIMENTS = sorted(path.stem for path in experiments_dir().glob("*.yaml"))
 GROUP_FILES = sorted(path.relative_to(GROUPS).as_posix() for path in GROUPS.rglob("*.yaml"))
-TASKS = {name: name.split("_")[0] for name in EXPERIMENTS} | {"demo": "pretrain", "demo_supervised": "supervised"}
+TASK_OF = {"demo": "pretrain", "finetune": "supervised", "semi": "supervised", "linear": "linear_classifier_evaluation"}
+TASKS = {name: TASK_OF.get(name.split("_")[0], name.split("_")[0]) for name in EXPERIMENTS}
+TASKS |= {"demo_supervised": "supervised", "demo_linear": "linear_classifier_evaluation"}
+# Recipes that begin with the weights of a trunk.
+TRANSFER = [name for name in EXPERIMENTS if name.startswith(("finetune", "semi", "linear")) or name == "demo_linear"]
 # Last parts of the names of recipes that share a tree of data.
 SHARED_DATA = ("_cifar10", "_imagenet100", "_imagenet", "_kinetics400")
 # What makes the recipes of TSM small.
@@ -72,6 +76,8 @@ SMALL = {
 # What makes a recipe of a shared data set small, key by key, where it has the key.
 SMALLER = {
     "datamodule.train.global_batch_size": "8",
+    "datamodule.val.global_batch_size": "8",
+    "datamodule.test.global_batch_size": "4",
     "datamodule.decoder_args.frame_filter.num_samples": "4",
     "datamodule.train.clip_sampler.clip_duration": "1",
     "datamodule.val.clip_sampler.clip_duration": "1",
@@ -79,10 +85,19 @@ SMALLER = {
     "datamodule.train.transform.transform.set_transforms.0.transform.target_height": "32",
     "datamodule.train.transform.transform.set_transforms.0.transform.target_width": "32",
     "datamodule.train.transform.transform.size": "32",
+    "datamodule.train.transform.transform.transforms.0.min_size": "40",
+    "datamodule.train.transform.transform.transforms.0.max_size": "48",
+    "datamodule.train.transform.transform.transforms.1.size": "32",
     "datamodule.train.transform.transform.target_height": "32",
     "datamodule.train.transform.transform.target_width": "32",
     "datamodule.val.transform.transform.transforms.0.size": "32",
     "datamodule.val.transform.transform.transforms.1.size": "32",
+    "datamodule.test.transform.transform.transforms.0.size": "32",
+    "datamodule.test.transform.transform.transforms.1.size": "32",
+    "datamodule.test.transform.transform.size": "32",
+    "datamodule.test.transform.dict_transform.size": "32",
+    "datamodule.test.clip_sampler.clip_duration": "1",
+    "datamodule.test.clip_sampler.clips_per_video": "2",
     "model.queue.size": "16",
     "model.simulate_n_devices": "2",
     "model.projector.hidden_dims": "32",
@@ -102,7 +117,7 @@ SMALLER = {
 
 
 def smaller(name: str) -> list[str]:
-    """Return the overrides that make a recipe of CIFAR-10, ImageNet or Kinetics-400 a matter of seconds on a CPU."""
+    """Return the overrides that make a recipe of a shared tree of data a matter of seconds on a CPU."""
     _, config = compose(name, "dir.data=/data")
     found = [f"{key}={value}" for key, value in SMALLER.items() if OmegaConf.select(config, key) is not None]
     trunk, width = OmegaConf.select(config, "model.trunk"), None
@@ -118,13 +133,31 @@ def smaller(name: str) -> list[str]:
             found += ["model.projector.output_dim=128"]
     elif "name" in trunk:
         found, width = [*found, "model.trunk.name=resnet18"], 512
-    elif name.startswith("pretrain_r3d50"):
-        width = 128
+    elif "head" in trunk and name != "demo_linear":
+        width = 32 if trunk.model.model_depth == 18 else 128
         found += ["+model.trunk.model.stem_dim_out=4", f"model.trunk.head.in_features={width}"]
-    for key in ("model.projector.input_dim", "callbacks.linear_probe.classifier.input_dim"):
+    for key in (
+        "model.projector.input_dim",
+        "model.classifier.input_dim",
+        "callbacks.linear_probe.classifier.input_dim",
+    ):
         if width and OmegaConf.select(config, key) is not None:
             found.append(f"{key}={width}")
     return [*found, "+trainer.limit_val_batches=2"]
+
+
+def transfer(name: str, tree: Path, folder: Path) -> list[str]:
+    """Return the command line of a small transfer recipe that begins with weights of its trunk, here random ones."""
+    command = ["-cn", name, f"dir.data={tree}", *smaller(name), "+trainer.limit_test_batches=2"]
+    if "kinetics200" in name:
+        command += ["datamodule.decoder=pyav"]
+    if name == "demo_linear":
+        command += ["datamodule.num_train=16", "datamodule.num_val=8"]
+        command = [word for word in command if "target_" not in word and ".size" not in word]
+    _, config = compose(name, *command[2:])
+    trunk = build(OmegaConf.to_container(config.model.trunk, resolve=True))
+    torch.save({"state_dict": {f"trunk.{key}": value for key, value in trunk.state_dict().items()}}, folder / "w.ckpt")
+    return [*command, f"pretrained.path={folder / 'w.ckpt'}"]
 
 
 def compose(name: str, *overrides: str, task: str = "pretrain"):
@@ -204,6 +237,7 @@ def test_experiments__run_two_steps(
     video_tree,
     cifar_tree,
     hmdb51_tree,
+    ucf101_tree,
     imagenet_tree,
     kinetics400_tree,
     something_v1_tree,
@@ -211,7 +245,12 @@ def test_experiments__run_two_steps(
     tiny_pretraining,
     tmp_path,
 ):
-    if name in SMALL:
+    if name in TRANSFER:
+        trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree, "ucf101": ucf101_tree, "kinetics200": video_tree}
+        trees |= {"kinetics400": kinetics400_tree, "demo_linear": tmp_path / "data"}
+        found = [tree for key, tree in trees.items() if key in name]
+        command = transfer(name, found[0] if found else imagenet_tree, tmp_path)
+    elif name in SMALL:
         trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree, "v1": something_v1_tree}
         trees["kitchens55"] = epic_kitchens55_tree
         data = tmp_path / "data" if name.startswith("demo") else trees.get(name.split("_")[-1], video_tree)
@@ -237,7 +276,10 @@ def test_experiments__run_two_steps(
     place = [f"dir.root={tmp_path}", "dir.exp=run", "report=false"]
     assert main(task, [*overrides, *loaders, *limits, *place]) == 0
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
-    if task == "supervised":
+    if name in TRANSFER:
+        assert {"train/loss", "val/acc_1", "test/acc_1"} <= metrics.keys()
+        assert math.isfinite(metrics["train/loss"])
+    elif task == "supervised":
         assert {"train/loss", "val/acc_1", "test/acc_1"} <= metrics.keys()
         assert metrics["test/n_evaluated"] == metrics["test/n_expected"] > 0
         trained = [word for word in overrides if not word.startswith("trainer.max_epochs")]

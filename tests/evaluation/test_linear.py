@@ -59,6 +59,13 @@ def test_fit_linear_heads__a_head_does_not_know_of_the_others():
     torch.testing.assert_close(together.weight[1:2], alone.weight)
 
 
+def test_fit_linear_heads__may_be_none_as_on_a_process_without_a_share_of_the_grid():
+    features, labels = samples()
+    heads = fit_linear_heads(features, labels, RATES[:0], DECAYS[:0], **RECIPE)
+    assert heads.logits(features).shape == (21, 0, 7)
+    assert head_accuracies(heads, features, labels).shape == (0, 2)
+
+
 def test_fit_linear_heads__leaves_samples_without_a_label_out():
     features, labels = samples()
     more = torch.cat([features, 100 * torch.ones(5, 6)]), torch.cat([labels, torch.full((5,), -1)])
@@ -104,5 +111,5 @@ def test_standardization__gives_mean_0_and_deviation_1_to_what_varies():
 def test_held_out_rows__are_the_same_at_every_call_and_leave_something_on_both_sides():
     assert torch.equal(held_out_rows(100, 0.25), held_out_rows(100, 0.25))
     assert held_out_rows(3, 0.01).sum() == 1
-    with pytest.raises(ConfigError, match="held_out=0.5 of 1 samples"):
+    with pytest.raises(ConfigError, match=r"held_out=0\.5 of 1 samples"):
         held_out_rows(1, 0.5)

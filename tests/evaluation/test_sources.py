@@ -46,7 +46,7 @@ def test_source_features__of_tokens(pool):
     ("texts", "message"),
     [
         ([], "name at least one place"),
-        (["blokcs.0"], r"no module 'blokcs.0'. Did you mean 'blocks.0'"),
+        (["block.0"], r"no module 'block.0'. Did you mean 'blocks.0'"),
         (["output/avrage"], "Did you mean 'average'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Fine-tunings and evaluations of a tiny trunk, for test_transfer_ranks.py, which starts this with one and two processes."""
+"""Fine-tunings and evaluations of a tiny trunk, for test_transfer_ranks.py, which starts one and two processes."""
 
 import csv
 import os

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from eztorch.optimizers import LARS, optimizer_factory
-from eztorch.utils.config import build
+from eztorch.optimizers import LARS, optimizer_factory, optimizer_factory_two_groups
+from eztorch.utils.config import build, problems
 from eztorch.utils.errors import ConfigError
 
 SCHEDULER = {
@@ -138,3 +138,62 @@ def test_optimizer_factory__the_seed_recipe_builds_from_its_specification(trunk)
 def test_optimizer_factory__says_what_is_wrong(arguments, message):
     with pytest.raises(ConfigError, match=message):
         optimizer_factory(**{"name": "sgd", "initial_lr": 0.1, "model": nn.Linear(2, 2), **arguments})
+
+
+def two_parts():
+    parts = {"trunk": nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), "classifier": nn.Linear(4, 2)}
+    return nn.ModuleDict(parts)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_optimizer_factory_two_groups__keeps_the_ratio_with_and_without_decay_at_every_step(name):
+    model = two_parts()
+    scheduler = {**SCHEDULER, "name": name, "params": SCHEDULERS[name]}
+    optimizer, mapping = optimizer_factory_two_groups(
+        "lars",
+        0.2,
+        0.8,
+        model,
+        exclude_wd_bias=True,
+        exclude_wd_norm=True,
+        params={"weight_decay": 0.1},
+        scheduler=scheduler,
+        num_steps_per_epoch=3,
+    )
+    plain, plain_mapping = optimizer_factory("lars", 0.8, model, scheduler=scheduler, num_steps_per_epoch=3)
+    trunk = {id(parameter) for parameter in model["trunk"].parameters()}
+    assert len(optimizer.param_groups) == 4
+    for _ in range(12):
+        (base,) = plain.param_groups
+        for group in optimizer.param_groups:
+            expected = base["lr"] / 4 if id(group["params"][0]) in trunk else base["lr"]
+            assert group["lr"] == pytest.approx(expected)
+        mapping["scheduler"].step()
+        plain_mapping["scheduler"].step()
+
+
+def test_optimizer_factory_two_groups__has_further_factors():
+    further = [{"params": r"trunk\.0\.", "lr": 0.5}]
+    optimizer, _ = optimizer_factory_two_groups("sgd", 0.1, 1.0, two_parts(), multiply_parameters=further)
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.05, 0.1, 1.0])
+
+
+def test_optimizer_factory_two_groups__says_what_cannot_be():
+    model = two_parts()
+    with pytest.raises(ConfigError, match="initial_lr1=0 must be positive; a part that does not learn is frozen"):
+        optimizer_factory_two_groups("sgd", 0, 0.1, model)
+    with pytest.raises(ConfigError, match="rates for trunk and head; what learns of ModuleDict is classifier, trunk"):
+        optimizer_factory_two_groups("sgd", 0.1, 0.1, model, second="head")
+    model["trunk"].requires_grad_(False)
+    with pytest.raises(ConfigError, match="what learns of ModuleDict is classifier"):
+        optimizer_factory_two_groups("sgd", 0.1, 0.1, model)
+
+
+def test_optimizer_factory_two_groups__builds_from_its_specification():
+    spec = {"_target_": "eztorch.optimizers.optimizer_factory_two_groups", "name": "sgd", "initial_lr1": 0.1}
+    optimizer, _ = build({**spec, "initial_lr2": 0.2}, model=two_parts(), num_steps_per_epoch=2)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]
+    assert list(problems({**spec, "initial_lr_2": 0.2})) == [
+        "<root>: unknown key 'initial_lr_2'. Did you mean 'initial_lr2'? "
+        "(eztorch.optimizers.optimizer_factory_two_groups)"
+    ]
