@@ -92,7 +92,7 @@ class PredictionWriter(Callback):
         for one in batch.get("failures") or ():
             label = torch.as_tensor(one.label).cpu() if int(one.idx) in counting else None
             self._failures.append((int(one.idx), str(one.path), label))
-        if not isinstance(outputs, Mapping) or outputs.get("logits") is None:
+        if not isinstance(outputs, Mapping) or not isinstance(outputs.get("logits"), Tensor):  # several targets: none
             return
         logits, labels = outputs["logits"], batch["label"]
         if self._totals is None:

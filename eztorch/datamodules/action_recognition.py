@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -148,6 +148,7 @@ class EpicKitchens55DataModule(VideoBaseDataModule):
     choices = ("train", "val", "all")
     lists = "annotations"
     media = "videos/train"
+    target_classes: ClassVar[Mapping[str, int]] = NUM_CLASSES
 
     def __init__(
         self,

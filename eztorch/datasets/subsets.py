@@ -129,9 +129,9 @@ def choose_samples(dataset: Any, rule: SubsetRule, classes: NDArray[np.int64] | 
         _log.info(f"exclude_list leaves out {len(excluded)} of {len(dataset)} samples.")
         chosen = np.setdiff1d(chosen, excluded)
     if classes is not None:
-        chosen = chosen[np.isin(_labels(dataset)[chosen], classes)]
+        chosen = chosen[np.isin(labels_of(dataset)[chosen], classes)]
     if rule.sample_ratio is not None:
-        chosen = _share_of_classes(chosen, _labels(dataset)[chosen], rule.sample_ratio, rule.seed)
+        chosen = _share_of_classes(chosen, labels_of(dataset)[chosen], rule.sample_ratio, rule.seed)
     if not len(chosen):
         asked = [f"{name}={getattr(rule, name)}" for name in _CHOOSING if getattr(rule, name) is not None]
         raise ConfigError(f"{' and '.join(asked)} leaves none of the {len(dataset)} samples.")
@@ -149,9 +149,14 @@ def _share_of_classes(
     return np.sort(np.concatenate(kept)) if kept else indices
 
 
-def _labels(dataset: Any) -> NDArray[np.int64]:
+def labels_of(dataset: Any) -> NDArray[np.int64]:
+    """Return the class of every sample of a data set, -1 for none, shape (N,).
+
+    Raises:
+        DataError: It does not tell them.
+    """
     if not hasattr(dataset, "labels"):
-        raise DataError(f"{type(dataset).__name__} has no `labels`, so nothing can be chosen by class.")
+        raise DataError(f"{type(dataset).__name__} has no `labels`, so nothing can be chosen or weighted by class.")
     return np.asarray(dataset.labels)
 
 
@@ -238,7 +243,7 @@ class Subset(Dataset[Item]):
     @property
     def labels(self) -> NDArray[np.int64]:
         """Class of every sample, shape (n,), -1 for none."""
-        labels = _labels(self.dataset)[self.indices]
+        labels = labels_of(self.dataset)[self.indices]
         return labels if self.chosen_classes is None else np.searchsorted(self.chosen_classes, labels)
 
     @property

@@ -24,3 +24,5 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # What it tells of, running on a login node by mistake, is said by the line that names the processes of the job.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
+    # A network, or normalisations of one, that a recipe freezes is meant to be in evaluation mode.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")

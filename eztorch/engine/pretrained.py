@@ -10,6 +10,7 @@ from eztorch.utils.errors import ConfigError
 
 _LOADER = "eztorch.models.weights.pretrained_trunk"
 _NETWORKS = ("trunk", "model")  # of self-supervised models, of classifiers
+_PREDECESSORS_KEY = "pretrained_trunk_path"
 
 
 def network_key(model: Mapping[str, Any]) -> str | None:
@@ -46,8 +47,29 @@ def with_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
     model = config.get("model")
     if not isinstance(model, Mapping):  # which the check of the configuration tells
         return config
+    if model.get(_PREDECESSORS_KEY) is not None:
+        raise ConfigError(
+            f"pretrained.path={section['path']} and model.{_PREDECESSORS_KEY}={model[_PREDECESSORS_KEY]} both say what "
+            "the trunk begins with; write one of them."
+        )
     network = network_key(model)
     if network is None:
         raise ConfigError(f"pretrained.path={section['path']}: model has neither trunk nor model to load weights into.")
     loaded = {"_target_": _LOADER, "_recursive_": False, **section, "trunk": model[network]}
     return {**config, "model": {**model, network: loaded}}
+
+
+def without_pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what names weights to begin with, for a task that takes all of them from its checkpoint.
+
+    Args:
+        config: Resolved configuration; it is not changed.
+
+    >>> without_pretrained({"model": {"trunk": {}, "pretrained_trunk_path": "x.ckpt"}})
+    {'model': {'trunk': {}}}
+    """
+    model = config.get("model")
+    if not isinstance(model, Mapping) or model.get(_PREDECESSORS_KEY) is None:
+        return config
+    left = {key: value for key, value in model.items() if key not in (_PREDECESSORS_KEY, "trunk_pattern")}
+    return {**config, "model": left}

@@ -64,25 +64,76 @@ def extract_features(
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     step = step or module.validation_step  # type: ignore[assignment]  # a LightningModule has it
     move = move or (lambda batch: move_data_to_device(batch, device))
-    rows: list[LabelledFeatures] = []
-    num_wrong = 0
-    with torch.no_grad(), _evaluating(module), _own_randomness(device):
+    rows = FeatureRows(input_name)
+    with torch.no_grad(), evaluating(module), _own_randomness(device):
         for index, batch in enumerate(loader):
             batch = move(batch)
-            num_wrong += len(failures_that_count(batch))
             with context():
                 outputs = step(batch, index)  # type: ignore[misc]
-            if outputs is not None:
-                rows.append(_rows(outputs, batch, input_name))
-        together = _average_clips(_gather(rows, device))
-        return together._replace(num_wrong=int(all_gather_uneven(torch.tensor([num_wrong], device=device)).sum()))
+            rows.add(outputs, batch)
+        return rows.together(device)
+
+
+class FeatureRows:
+    """The features of the batches that this process has seen.
+
+    Args:
+        input_name: Name of the features in what a step returns.
+    """
+
+    def __init__(self, input_name: str = "h") -> None:
+        self._input_name = input_name
+        self._rows: list[LabelledFeatures] = []
+        self._num_wrong = 0
+
+    def add(self, outputs: Any, batch: Mapping[str, Any]) -> None:
+        """Take the features of a batch.
+
+        Args:
+            outputs: What the step returned; None for a batch of failures alone.
+            batch: With `label` and `idx`.
+
+        Raises:
+            ConfigError: The step returns no features of that name.
+        """
+        self._num_wrong += len(failures_that_count(batch))
+        if outputs is not None:
+            self._rows.append(_rows(outputs, batch, self._input_name))
+
+    def together(self, device: torch.device) -> LabelledFeatures:
+        """Return the rows of all ranks, one a sample in the order of `idx`, the same on every rank.
+
+        Args:
+            device: Of the process group.
+
+        Raises:
+            ConfigError: There is no sample at all.
+        """
+        rows = _average_clips(_gather(self._rows, device))
+        return rows._replace(num_wrong=int(all_gather_uneven(torch.tensor([self._num_wrong], device=device)).sum()))
+
+
+def take_features(outputs: Any, name: str, key: str) -> Tensor:
+    """Return the features that an evaluation step gave.
+
+    Args:
+        outputs: What the step returned.
+        name: Name of the features in it.
+        key: The key that the name came from, for the message.
+
+    Raises:
+        ConfigError: There are none of that name.
+    """
+    if not isinstance(outputs, Mapping) or outputs.get(name) is None:
+        names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.")
+    found: Tensor = outputs[name]
+    return found
 
 
 def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
-    if not isinstance(outputs, Mapping) or outputs.get(input_name) is None:
-        names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ConfigError(f"input_name={input_name!r}: the validation step returns {names}.")
-    return LabelledFeatures(outputs[input_name].float(), batch["label"], batch["idx"])
+    features = take_features(outputs, input_name, "input_name").float()
+    return LabelledFeatures(features, batch["label"], batch["idx"])
 
 
 def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
@@ -111,7 +162,7 @@ def _average_clips(rows: LabelledFeatures) -> LabelledFeatures:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode and each of its parts back in its own mode."""
     modes = {part: part.training for part in module.modules()}
     module.eval()

@@ -2,6 +2,7 @@
 
 from eztorch.losses.barlow_twins_loss import barlow_twins_loss
 from eztorch.losses.byol_loss import byol_loss, simsiam_loss
+from eztorch.losses.class_loss import as_weights, balanced_weights, class_loss, multi_label_loss
 from eztorch.losses.dino_loss import dino_loss
 from eztorch.losses.mae_loss import mae_loss
 from eztorch.losses.moco_loss import moco_loss
@@ -16,12 +17,16 @@ from eztorch.losses.vicreg_loss import vicreg_terms
 from eztorch.losses.wmse_loss import wmse_loss
 
 __all__ = [
+    "as_weights",
+    "balanced_weights",
     "barlow_twins_loss",
     "byol_loss",
+    "class_loss",
     "dcl_loss",
     "dino_loss",
     "mae_loss",
     "moco_loss",
+    "multi_label_loss",
     "nearest_neighbours",
     "nnclr_loss",
     "ressl_loss",

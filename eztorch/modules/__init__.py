@@ -14,6 +14,7 @@ from eztorch.modules.frames import (
     set_frames_per_clip,
     temporal_shift,
 )
+from eztorch.modules.freezing import batch_norms, keep_frozen
 from eztorch.modules.gather import gather_with_gradient, gather_without_gradient, sum_over_processes
 from eztorch.modules.momentum_target import MomentumTarget
 from eztorch.modules.non_local import NonLocal
@@ -41,10 +42,12 @@ __all__ = [
     "TemporalRelation",
     "TemporalShift",
     "average_batch_statistics",
+    "batch_norms",
     "convert_to_split_batch_norm",
     "ema_update",
     "gather_with_gradient",
     "gather_without_gradient",
+    "keep_frozen",
     "multi_scale_relation",
     "set_frames_per_clip",
     "shuffle",

@@ -28,7 +28,8 @@ def average_batch_statistics(module: nn.Module) -> None:
             statistics += [x for x in (layer.running_mean, layer.running_var) if x is not None]
     if not statistics:
         return
-    flat = torch.cat([x.flatten() for x in statistics])
+    # In float64 the mean of statistics that all processes have, as those of a frozen network, is these to the last bit.
+    flat = torch.cat([x.flatten() for x in statistics]).double()
     dist.all_reduce(flat)
     flat /= world_size()
     for statistic, mean in zip(statistics, flat.split([x.numel() for x in statistics]), strict=True):

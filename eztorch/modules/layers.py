@@ -87,3 +87,8 @@ def make_pool(
         stride=triple(stride, f"{key}_stride"),
         padding=triple(padding, f"{key}_padding"),
     )
+
+
+def make_optional_pool(name: str | None, key: str, **sizes: Sequence[int]) -> nn.Module | None:
+    """Build the pooling of a head, which may have none; see `make_pool`."""
+    return None if name is None else make_pool(name, key, **sizes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import TypedDict, Unpack
 
 from eztorch.optimizers.param_groups import param_groups
 from eztorch.schedulers import scale_lr
@@ -20,6 +22,22 @@ _TARGETS: Mapping[str, str] = {
     "lars": "eztorch.optimizers.LARS",
     "sgd": "torch.optim.SGD",
 }
+
+
+class OptimizerKeys(TypedDict, total=False):
+    """Keys that the factories share; `optimizer_factory` says what they mean."""
+
+    batch_size: int | None
+    num_steps_per_epoch: int | None
+    layer_decay_lr: float | None
+    keys_without_decay: Sequence[str]
+    exclude_wd_norm: bool
+    exclude_wd_bias: bool
+    scaler: str | None
+    params: Mapping[str, Any] | None
+    divide_wd_by_lr: bool
+    scheduler: Mapping[str, Any] | None
+    multiply_lr: float
 
 
 def optimizer_factory(
@@ -100,6 +118,54 @@ def optimizer_factory(
         multiply_lr=multiply_lr,
     )
     return optimizer, mapping
+
+
+def optimizer_factory_two_groups(
+    name: str,
+    initial_lr1: float,
+    initial_lr2: float,
+    model: nn.Module,
+    *,
+    first: str = "trunk",
+    second: str = "classifier",
+    multiply_parameters: Sequence[Mapping[str, Any]] = (),
+    **shared: Unpack[OptimizerKeys],
+) -> tuple[Optimizer, dict[str, Any] | None]:
+    """Make an optimizer with a rate for each of the two parts of a model, and its scheduler.
+
+    It is `optimizer_factory` at `initial_lr2` with the rates of the first part multiplied by `initial_lr1 /
+    initial_lr2`: a group carries that as its `lr_scale`, whether it has weight decay or not, so that the ratio of the
+    two holds at every step of a schedule, its `warmup_start_lr` and `eta_min` included, which are those of the second.
+
+    Args:
+        name: See `optimizer_factory`.
+        initial_lr1: Rate of the first part.
+        initial_lr2: Rate of the second part.
+        model: It has both.
+        first: Name of the first part in the model.
+        second: Name of the second part.
+        multiply_parameters: See `optimizer_factory`; further factors.
+        **shared: See `optimizer_factory`.
+
+    Raises:
+        ConfigError: A rate is not positive, or the model lacks a part or has others that learn.
+
+    >>> model = nn.ModuleDict({"trunk": nn.Linear(2, 2), "classifier": nn.Linear(2, 2)})
+    >>> optimizer, _ = optimizer_factory_two_groups("sgd", 0.01, 0.1, model)
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [0.01, 0.1]
+    """
+    for key, rate in (("initial_lr1", initial_lr1), ("initial_lr2", initial_lr2)):
+        if not rate > 0:
+            raise ConfigError(f"optimizer.{key}={rate} must be positive; a part that does not learn is frozen instead.")
+    parts = {parameter.partition(".")[0] for parameter, value in model.named_parameters() if value.requires_grad}
+    if parts != {first, second}:
+        raise ConfigError(
+            f"optimizer_factory_two_groups has rates for {first} and {second}; what learns of "
+            f"{type(model).__name__} is {', '.join(sorted(parts)) or 'nothing'}."
+        )
+    rule = {"params": rf"{re.escape(first)}\.", "lr": initial_lr1 / initial_lr2}
+    return optimizer_factory(name, initial_lr2, model, multiply_parameters=[rule, *multiply_parameters], **shared)
 
 
 def _arguments(params: Mapping[str, Any], *, divide_wd_by: float | None) -> dict[str, Any]:

@@ -27,6 +27,26 @@ def hmdb51_tree(tmp_path_factory: pytest.TempPathFactory, video_tree: Path) -> P
 
 
 @pytest.fixture(scope="session")
+def epic_kitchens55_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EPIC-Kitchens-55 in its layout: four actions to train on and two to validate, as frames."""
+    root = tmp_path_factory.mktemp("epic_kitchens55")
+    columns = "participant_id,video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,verb_class,noun_class"
+    lines = [columns]
+    for video, parts in (("P01_01", 4), ("P27_01", 2)):
+        folder = root / "frames_rgb_flow" / "rgb" / "train" / video[:3] / video
+        folder.mkdir(parents=True)
+        for number in range(1, 5 * parts + 1):
+            pixels = np.random.default_rng((parts, number)).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"frame_{number:010d}.jpg")
+        for part in range(parts):
+            frames = f"{5 * part + 1},{5 * part + 5}"
+            lines.append(f"{video[:3]},{video},00:00:00.00,00:00:01.00,{frames},{part},{part + 10}")
+    (root / "annotations").mkdir()
+    (root / "annotations/EPIC_train_action_labels.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
 def something_v1_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Something-Something v1 in its layout: 174 classes, four videos to train and two to validate, as frames."""
     root = tmp_path_factory.mktemp("something_v1")

@@ -24,6 +24,16 @@ GROUP_FILES = sorted(path.relative_to(GROUPS).as_posix() for path in GROUPS.rglo
 TASKS = {name: name.split("_")[0] for name in EXPERIMENTS} | {"demo": "pretrain", "demo_supervised": "supervised"}
 # Last parts of the names of recipes that share a tree of data.
 SHARED_DATA = ("_cifar10", "_imagenet100", "_imagenet", "_kinetics400")
+# What makes the recipes of TSM small.
+TSM = """
+    datamodule.train.global_batch_size=2 datamodule.test.global_batch_size=2
+    datamodule.train.clip_sampler.frames.num_frames=3 datamodule.val.clip_sampler.frames.num_frames=3
+    datamodule.test.clip_sampler.frames.num_frames=3 datamodule.train.transform.transform.size=32
+    datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
+    datamodule.test.transform.transform.transforms.0.size=32
+    datamodule.test.transform.transform.transforms.1.size=32
+    trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
+    trainer.strategy=auto"""
 # What makes each experiment a matter of seconds on a CPU.
 SMALL = {
     "demo": "datamodule.num_train=16 datamodule.num_val=8 datamodule.train.global_batch_size=8",
@@ -39,16 +49,11 @@ SMALL = {
         model.train_transform.size=32 model.train_transform.num_frames=4
         trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
         trainer.strategy=auto +model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32""",
-    "supervised_tsm_r50_something_v1": """
-        datamodule.train.global_batch_size=2 datamodule.test.global_batch_size=2
-        datamodule.train.clip_sampler.frames.num_frames=3 datamodule.val.clip_sampler.frames.num_frames=3
-        datamodule.test.clip_sampler.frames.num_frames=3 datamodule.train.transform.transform.size=32
-        datamodule.val.transform.transform.transforms.0.size=32 datamodule.val.transform.transform.transforms.1.size=32
-        datamodule.test.transform.transform.transforms.0.size=32
-        datamodule.test.transform.transform.transforms.1.size=32
-        model.model.network.name=resnet18 model.model.network.pretrained=false
-        trainer.accelerator=cpu trainer.precision=32 trainer.sync_batchnorm=false trainer.benchmark=false
-        trainer.strategy=auto""",
+    "supervised_tsm_r50_something_v1": f"""
+        {TSM} model.model.network.name=resnet18 model.model.network.pretrained=false""",
+    "supervised_tsm_r50_epic_kitchens55": f"""
+        {TSM} model.trunk.network.name=resnet18 model.trunk.network.pretrained=false
+        model.heads.verb.input_dim=512 model.heads.noun.input_dim=512""",
     "supervised_r3d18_kinetics200": """
         datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4
         datamodule.train.global_batch_size=4 datamodule.val.global_batch_size=4
@@ -201,11 +206,13 @@ def test_experiments__run_two_steps(
     imagenet_tree,
     kinetics400_tree,
     something_v1_tree,
+    epic_kitchens55_tree,
     tiny_pretraining,
     tmp_path,
 ):
     if name in SMALL:
         trees = {"cifar10": cifar_tree, "hmdb51": hmdb51_tree, "v1": something_v1_tree}
+        trees["kitchens55"] = epic_kitchens55_tree
         data = tmp_path / "data" if name.startswith("demo") else trees.get(name.split("_")[-1], video_tree)
         command = ["-cn", name, f"dir.data={data}", *SMALL[name].split()]
     elif name.endswith(SHARED_DATA):

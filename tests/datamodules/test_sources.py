@@ -116,6 +116,7 @@ def test_concatenation__follows_the_order_of_the_list(folder, tmp_path_factory):
     assert len(dataset) == datamodule.train_num_samples == 4 + 3 * 8
     assert [dataset[index]["idx"] for index in range(28)] == [*range(4), *(list(range(4, 12)) * 3)]
     assert dataset.labels.tolist() == [0, 1, 2, 3, *([0, 0, 1, 1, 2, 2, 3, 3] * 3)]
+    assert datamodule.train_labels.tolist() == dataset.labels.tolist()
     assert dataset.name(4) == str(other / "more" / "ant" / "ant_0.png")
     assert len(datamodule.dataset("train", read_as="val")) == 12  # evaluated once each
     seen = [index for batch in datamodule.train_dataloader() for index in batch["idx"].tolist()]

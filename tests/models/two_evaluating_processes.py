@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from target_views import METRICS, make_views, measure, share_of
 from tiny_classifier import predict, validate
+from tiny_targets import validate_targets
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 from eztorch.models.multi_label import MultiLabelScores
@@ -70,13 +72,32 @@ def multi_label_of_share(rank):
     return results
 
 
+def targets_of_share(rank):
+    """Values by metric and way of sharing the views of test_target_scores.py."""
+    shares = {
+        "interleaved": slice(rank, None, 2),
+        "uneven": slice(0, 41) if rank == 0 else slice(41, None),
+        "one_rank_without_samples": slice(None) if rank == 0 else slice(0, 0),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+        views = make_views()
+        return {
+            (metric, name): measure(metric, share_of(views, part))
+            for name, part in shares.items()
+            for metric in METRICS
+        }
+
+
 def main():
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     results = {
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
+        "targets": targets_of_share(dist.get_rank()),
         "predict": {n: predict(Path(sys.argv[1]) / f"predictions_{n}", n, **DDP) for n in (7, 8, 9)},
+        "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
         "validate": {name: validate(name, **DDP) for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")

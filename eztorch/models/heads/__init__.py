@@ -1,6 +1,7 @@
-"""Heads that stand on a trunk or on its features. Each tells `input_dim`, `output_dim` and its layers."""
+"""Heads that stand on a trunk or on its features; each tells its dimensions, its layers and what it learns."""
 
 from eztorch.models.heads.linear import LinearHead
+from eztorch.models.heads.linear3d import Linear3DHead, create_linear3d_head
 from eztorch.models.heads.mlp import MLPHead
 from eztorch.models.heads.prototypes import DINOHead, PrototypeHead
 from eztorch.models.heads.video_resnet import (
@@ -12,11 +13,13 @@ from eztorch.models.heads.video_resnet import (
 
 __all__ = [
     "DINOHead",
+    "Linear3DHead",
     "LinearHead",
     "MLPHead",
     "PrototypeHead",
     "VideoResNetHead",
     "VideoResNetTemporalHead",
+    "create_linear3d_head",
     "create_video_resnet_head",
     "create_video_resnet_temporal_head",
 ]

@@ -27,12 +27,17 @@ class PrototypeHead(nn.Module):
     def __init__(self, input_dim: int, num_prototypes: int = 3000) -> None:
         super().__init__()
         self.input_dim = input_dim
-        self.num_prototypes = num_prototypes
+        self.num_prototypes = self.output_dim = num_prototypes
         self.weight = nn.Parameter(F.normalize(torch.randn(num_prototypes, input_dim), dim=1))
 
     def get_param_layer_id(self, name: str) -> int:
         """Return the layer of a parameter: there is one."""
         return 0
+
+    @property
+    def learnable_params(self) -> list[nn.Parameter]:
+        """Parameters to optimize."""
+        return list(self.parameters())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the cosines, shape (B, K), of features, shape (B, D)."""
@@ -85,6 +90,11 @@ class DINOHead(nn.Module):
         """Return the layer that a parameter belongs to; the prototypes are the last."""
         part, _, rest = name.partition(".")
         return self.mlp.get_param_layer_id(rest) if part == "mlp" else self.num_layers - 1
+
+    @property
+    def learnable_params(self) -> list[nn.Parameter]:
+        """Parameters to optimize."""
+        return list(self.parameters())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features, shape (B, C), to cosines with the prototypes, shape (B, K)."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from eztorch.models.trunks.parts import build_part
+from eztorch.models.trunks.parts import build_part, checked_classes
 from eztorch.modules.frames import as_clips, set_frames_per_clip
+from eztorch.modules.freezing import batch_norms, keep_frozen
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 
@@ -63,8 +63,6 @@ class FrameModel(nn.Module):
         self.frames_per_segment = getattr(network, "frames_per_segment", 1)
         self.partial_bn = partial_bn
         self.num_inputs = 0  # images or segments of a clip that the bricks know of
-        for norm in self._frozen_norms():
-            norm.requires_grad_(False)
         self.train()
 
     @property
@@ -86,13 +84,9 @@ class FrameModel(nn.Module):
     def train(self, mode: bool = True) -> FrameModel:
         """Set the mode; frozen normalisations stay in that of evaluation."""
         super().train(mode)
-        for norm in self._frozen_norms():
-            norm.eval()
+        if self.partial_bn:
+            keep_frozen(batch_norms(self.network)[1:])
         return self
-
-    def _frozen_norms(self) -> list[nn.Module]:
-        norms: list[nn.Module] = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
-        return norms[1:] if self.partial_bn else []
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute features or logits, shape (B, D), of clips, shape (B, 3, T, H, W).
@@ -164,8 +158,7 @@ def create_frame_model(
     num_features = getattr(built, "num_features", None)
     if not isinstance(num_features, int):
         raise ConfigError(f"network: a {type(built).__name__} does not tell its num_features.")
-    if num_classes < 0:
-        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    checked_classes(num_classes)
     return FrameModel(
         built,
         build_part(_CONSENSUS, consensus, "consensus", in_features=num_features, num_frames=num_frames),

@@ -50,7 +50,13 @@ class _Match(NamedTuple):
 
 
 def pretrained_trunk(
-    trunk: Any, path: str, pattern: str | None = None, strict: bool = True, inflation: str = "mean"
+    trunk: Any,
+    path: str,
+    pattern: str | None = None,
+    strict: bool = True,
+    inflation: str = "mean",
+    *,
+    key: str = "pretrained.path",
 ) -> nn.Module:
     """Build a network and load weights into it, for use as the `trunk` of any model.
 
@@ -60,17 +66,24 @@ def pretrained_trunk(
         pattern: See `load_weights`.
         strict: See `load_weights`.
         inflation: See `load_weights`.
+        key: See `load_weights`.
 
     Raises:
         ConfigError: See `load_weights`.
     """
     module: nn.Module = build(trunk)
-    load_weights(module, path, pattern=pattern, strict=strict, inflation=inflation)
+    load_weights(module, path, pattern=pattern, strict=strict, inflation=inflation, key=key)
     return module
 
 
 def load_weights(
-    module: nn.Module, path: str | Path, *, pattern: str | None = None, strict: bool = True, inflation: str = "mean"
+    module: nn.Module,
+    path: str | Path,
+    *,
+    pattern: str | None = None,
+    strict: bool = True,
+    inflation: str = "mean",
+    key: str = "pretrained.path",
 ) -> WeightReport:
     r"""Load a file of weights into a network, and log a table of what became of every weight.
 
@@ -85,12 +98,13 @@ def load_weights(
         strict: Refuse a file that lacks weights of the network. A classifier may always be missing or have other
             classes, and counters of batches may be missing.
         inflation: How kernels for images get their length over time: `mean` or `centre`.
+        key: Configuration key that the path came from, for messages.
 
     Raises:
         ConfigError: The file cannot be read, no weight fits, some are missing and it is strict, or a weight has a shape
             that cannot be made to fit.
     """
-    file = read_weights(path, key="pretrained.path")
+    file = read_weights(path, key=key)
     under = f", {file.container}" if file.container else ""
     label = f"{file.path} ({origin(file.tensors)}{under})"
     report = load_tensors(module, file.tensors, label, pattern=pattern, strict=strict, inflation=inflation)
@@ -135,7 +149,7 @@ def load_tensors(
                 getattr(report, fitted.change)[own] = shapes
         elif _is_classifier(own, match.place, network):
             report.left_over[theirs] = f"a classifier of other classes, {shapes}"
-        elif not wanted.is_floating_point():  # indices that follow from sizes
+        elif _follows_from_sizes(own, wanted):
             report.left_over[theirs] = f"depends on sizes, {shapes}"
         else:
             misfits.append(f"{own}: {shapes}")
@@ -223,6 +237,11 @@ def _with_joined_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def _follows_from_sizes(name: str, value: Tensor) -> bool:
+    """Say whether a value is an index, a counter, or a table of relative places, which the network knows by itself."""
+    return not value.is_floating_point() or name.endswith("relative_coords_table")
+
+
 def _is_classifier(own: str, place: str, names: Iterable[str]) -> bool:
     common = common_names(_under(list(names), place).values())
     return common.get(own.removeprefix(place), common_names([own])[own]).startswith(_CLASSIFIER)
@@ -239,7 +258,7 @@ def _why_left(name: str) -> str:
 def _refuse_missing(
     report: WeightReport, match: _Match, network: Mapping[str, Tensor], source: str, target: str
 ) -> None:
-    parameters = [own for own in report.missing if network[own].is_floating_point()]
+    parameters = [own for own in report.missing if not _follows_from_sizes(own, network[own])]
     needed = [own for own in parameters if not _is_classifier(own, match.place, network)]
     if not needed:
         return

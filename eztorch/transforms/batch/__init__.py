@@ -8,6 +8,7 @@ from eztorch.transforms.batch.blur import GaussianBlur
 from eztorch.transforms.batch.color import ColorJitter, RandomGrayscale, RandomSolarize
 from eztorch.transforms.batch.frames import EachFrame
 from eztorch.transforms.batch.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from eztorch.transforms.batch.mix import Mix, Mixture
 from eztorch.transforms.batch.pseudo_motions import PseudoMotions
 from eztorch.transforms.batch.temporal import RandomTemporalDifference
 from eztorch.transforms.batch.values import Normalize, ToFloat
@@ -18,6 +19,8 @@ __all__ = [
     "Compose",
     "EachFrame",
     "GaussianBlur",
+    "Mix",
+    "Mixture",
     "Normalize",
     "PseudoMotions",
     "RandomCrop",

@@ -89,6 +89,28 @@ def test_temporal_head__averages_over_space_and_keeps_time(num_tokens):
     assert (head.input_dim, head.output_dim, head.num_layers) == (5, 5, 0)
 
 
-def test_temporal_head__refuses_no_tokens():
-    with pytest.raises(ConfigError, match="num_tokens=0"):
-        create_video_resnet_temporal_head(in_features=5, num_tokens=0)
+def test_temporal_head__scores_every_step():
+    head = create_video_resnet_temporal_head(in_features=6, num_classes=3)
+    torch.testing.assert_close(head(MAPS), head.proj(MAPS.mean(dim=(3, 4)).mT))
+    assert (head.output_dim, head.num_layers) == (3, 1)
+    shares = create_video_resnet_temporal_head(in_features=6, num_classes=3, activation="softmax")(MAPS)
+    torch.testing.assert_close(shares.sum(dim=2), torch.ones(2, 4))  # over the classes, not over time
+
+
+def test_temporal_head__drops_in_training_alone():
+    head = create_video_resnet_temporal_head(in_features=6, dropout_rate=0.5)
+    assert set(head.train()(torch.ones_like(MAPS)).unique().tolist()) == {0.0, 2.0}
+    torch.testing.assert_close(head.eval()(torch.ones_like(MAPS)), torch.ones(2, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_tokens": 0}, "num_tokens=0"),
+        ({"num_classes": -1}, "num_classes=-1"),
+        ({"activation": "sofmax"}, "softmax"),
+    ],
+)
+def test_temporal_head__names_the_key_at_fault(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        create_video_resnet_temporal_head(in_features=5, **arguments)

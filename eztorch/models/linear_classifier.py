@@ -1,0 +1,73 @@
+"""Linear evaluation: what a linear classifier makes of the features of a frozen trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from eztorch.models.classifier import Classifier, ClassifierKeys
+from eztorch.models.criteria import make_criterion
+from eztorch.models.transfer import build_classifier, build_trunk, count_layers, layer_of
+from eztorch.modules import keep_frozen
+
+
+class LinearClassifierEvaluation(Classifier):
+    r"""Trains a classifier on the features of a trunk that stays as it is, weights and statistics, to the last bit.
+
+    The trunk is in evaluation mode and has no gradient and no state of the optimizer. Its weights are those of
+    `pretrained.path` of the configuration, or of `pretrained_trunk_path`. What is measured and logged is as in
+    `SupervisedModel`.
+
+    Args:
+        trunk: Module or spec, from an input, shape (B, C, T, H, W) or (B, C, H, W), to features, shape (B, D).
+        classifier: Module or spec, from features to logits, shape (B, K).
+        optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
+        pretrained_trunk_path: File of weights of the trunk, see `eztorch.models.weights.load_weights`.
+        trunk_pattern: What the names of the trunk begin with in that file, for example `^(trunk\.)`; None: found out.
+        label_smoothing: Share of the target that is spread over all classes in training.
+        loss: `cross_entropy` (classes, or soft labels) or `bce` (several labels); see `eztorch.models.criteria`.
+        **shared: Transforms and time augmentations, see `Classifier`.
+
+    Raises:
+        ConfigError: The weights do not load, or the networks do not fit together.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module | Mapping[str, Any],
+        classifier: nn.Module | Mapping[str, Any],
+        optimizer: Any,
+        *,
+        pretrained_trunk_path: str | None = None,
+        trunk_pattern: str | None = None,
+        label_smoothing: float = 0.0,
+        loss: str = "cross_entropy",
+        **shared: Unpack[ClassifierKeys],
+    ) -> None:
+        super().__init__(optimizer, make_criterion(loss, label_smoothing=label_smoothing), **shared)
+        self.trunk = build_trunk(trunk, pretrained_trunk_path, trunk_pattern)
+        self.classifier = build_classifier(classifier, self.trunk)
+        self.train()
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of trunk and classifier, for layer-wise learning rates."""
+        return count_layers(self.trunk, self.classifier)
+
+    def get_param_layer_id(self, name: str) -> int:
+        """Return the layer of a parameter by its name."""
+        return layer_of(name, self.trunk, self.classifier)
+
+    def train(self, mode: bool = True) -> LinearClassifierEvaluation:
+        """Set the mode; the trunk stays in that of evaluation."""
+        super().train(mode)
+        keep_frozen([self.trunk])
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, shape (B, K), of an input, shape (B, C, T, H, W) or (B, C, H, W)."""
+        logits: Tensor = self.classifier(self.trunk(x))
+        return logits
