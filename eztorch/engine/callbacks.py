@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eztorch.engine.evaluation import writer_spec
 from eztorch.utils.config import build, is_spec, locate
 from eztorch.utils.errors import ConfigError
 
@@ -38,15 +39,22 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
 _FILES = {
     "eztorch.callbacks.FailureMonitor": ("path", "failed_samples.csv"),
+    "eztorch.callbacks.PredictionWriter": ("path", "predictions"),
     "eztorch.callbacks.ViewRecorder": ("path", "views.png"),
 }
 
 
-def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path) -> list[Any]:
+def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, command: str = "") -> list[Any]:
     """Build the callbacks of the configuration and the default ones of the task.
 
     A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
     that are not absolute are taken within the run directory.
+
+    Args:
+        config: Resolved configuration.
+        task: Name of the task.
+        run_dir: The run directory.
+        command: Command line that repeats the run.
 
     Raises:
         ConfigError: An entry of `callbacks` is not a spec.
@@ -54,7 +62,7 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path) -> list
     asked = config.get("callbacks") or {}
     if not isinstance(asked, Mapping):
         raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
-    specs = {**DEFAULT_CALLBACKS[task], **asked}
+    specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command), **asked}
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")

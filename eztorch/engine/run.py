@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
+from eztorch.engine.evaluation import check_evaluation
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
@@ -42,9 +44,6 @@ class Job:
     datamodule: LightningDataModule
 
 
-Metrics = dict[str, float]
-
-
 def fit(job: Job) -> Metrics:
     """Train, from a checkpoint when one is asked for or the run directory has one."""
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
@@ -60,9 +59,7 @@ def fit_and_test(job: Job) -> Metrics:
     metrics = fit(job)
     if job.config["datamodule"].get("test"):
         asked = (job.config.get("test") or {}).get("ckpt_path")
-        checkpoint = None if asked is None else str(find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
-        job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=checkpoint)
-        metrics |= _last_metrics(job.trainer)
+        metrics |= run_test(job, None if asked is None else find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
     return metrics
 
 
@@ -80,12 +77,8 @@ def test(job: Job) -> Metrics:
             "Write ckpt_path=/path/to/file.ckpt."
         )
     _say(f"Testing {checkpoint}.")
-    with warnings.catch_warnings():
-        # The callbacks of the training have a state in the checkpoint, which testing has no use for.
-        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-        with explained_misfit(checkpoint):
-            job.trainer.test(job.model, datamodule=job.datamodule, ckpt_path=str(checkpoint))
-    return _last_metrics(job.trainer)
+    with explained_misfit(checkpoint):
+        return run_test(job, checkpoint)
 
 
 def linear_probe(job: Job) -> Metrics:
@@ -137,6 +130,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     # A test takes all weights from its checkpoint.
     config = without_pretrained(config) if task == "test" else with_pretrained(config)
     check_config(config, needs)
+    check_evaluation(config)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)
     run_dir = run_dir.absolute()
@@ -152,7 +146,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     trainer = build(
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
-        callbacks=build_callbacks(config, task, run_dir),
+        callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
         logger=build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )

@@ -154,9 +154,8 @@ class Predictions:
         for prefix, part in (("unanswered", self.unanswered), ("view", self.views)):
             if part is not None:
                 tensors |= {f"{prefix}_{name}": tensor for name, tensor in part._asdict().items()}
-        return {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-        }
+        # Whole tensors of their own: none shares its memory with another.
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 Part = TypeVar("Part", Unanswered, ViewScores)

@@ -42,7 +42,7 @@ def write_report(
     differences: Sequence[tuple[str, Any, Any]] = (),
     environment: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `report.html` into a run directory, from `metrics.csv`, `views.png` and `failed_samples.csv` there.
+    """Write `report.html` into a run directory, from the files that callbacks and tests leave there.
 
     Args:
         run_dir: The run directory; what is not in it is left out of the report.
@@ -69,6 +69,7 @@ def write_report(
         _section("Run it again", f"<pre>{_text(command)}</pre>"),
         _section("What the model saw", _picture(folder / "views.png")),
         _section(f"Differences from {recipe or 'the recipe'}", _differences(differences, recipe)),
+        _section("Robustness", _rows_of(folder / "robustness.csv")),
         _section("Failed samples", _failures(folder / "failed_samples.csv")),
         _section("Last values", _table(("metric", "value", "step"), _last_values(metrics)), is_open=False),
         _section("Environment", _table(("", ""), _flatten(environment or {})), is_open=False),
@@ -208,6 +209,15 @@ def _failures(path: Path) -> str:
     more = len(rows) - _MOST_FAILURES
     note = f"<p>{len(rows)} in all" + (f", the first {_MOST_FAILURES} of them here" if more > 0 else "") + ".</p>"
     return note + _table(header, rows[:_MOST_FAILURES])
+
+
+def _rows_of(path: Path) -> str:
+    """Return the table of a csv file; nothing where there is none."""
+    if not path.exists():
+        return ""
+    with path.open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    return _table(header, rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -19,4 +19,5 @@ def evaluations(tmp_path_factory):
     program = FOLDER / "two_evaluating_processes.py"
     done = subprocess.run([*command, program, folder], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    results = [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return [{**result, "folder": folder} for result in results]

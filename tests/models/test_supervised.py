@@ -3,11 +3,13 @@ import sys
 
 import pytest
 import torch
-from lightning.pytorch import Callback
-from tiny_classifier import CLASSES, OPTIMIZER, Clips, Data, make_model, make_trainer, validate
+from lightning.pytorch import Callback, LightningModule
+from tiny_classifier import CLASSES, OPTIMIZER, Clips, Data, make_model, make_trainer, predict, validate
 from torch import nn
 from torch.nn import functional as F
 
+from eztorch.callbacks import PredictionWriter
+from eztorch.evaluation import Predictions
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 
@@ -260,3 +262,35 @@ def test_models__importing_the_package_does_not_import_lightning():
 def test_models__an_unknown_name_is_an_error():
     with pytest.raises(ConfigError, match="Did you mean 'SupervisedModel'"):
         build({"_target_": "eztorch.models.SupervizedModel"})
+
+
+@pytest.mark.parametrize("videos", [7, 8, 9])
+def test_predictions__of_views_in_several_batches_and_ranks_are_those_of_one_process(evaluations, tmp_path, videos):
+    metrics = predict(tmp_path, videos)
+    folder = evaluations[0]["folder"] / f"predictions_{videos}"
+    alone, both = (Predictions.load(place / "test.safetensors") for place in (tmp_path, folder))
+    assert both.idx.tolist() == alone.idx.tolist() == list(range(videos))
+    for name in ("labels", "num_views"):
+        assert torch.equal(getattr(both, name), getattr(alone, name)), name
+    for name in ("names", "protocol"):
+        assert getattr(both, name) == getattr(alone, name), name
+    assert alone.num_views.tolist() == [5] * videos
+    torch.testing.assert_close(both.scores, alone.scores, rtol=1e-6, atol=1e-7)
+    for mine, theirs in zip(both.views, alone.views, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert alone.views.clip_index.tolist() == list(range(5)) * videos
+    torch.testing.assert_close(alone.views.scores.view(videos, 5, CLASSES).mean(1), alone.scores)
+    for rank in evaluations:
+        assert rank["predict"][videos] == pytest.approx(metrics, rel=1e-6)
+    assert metrics["test/n_evaluated"] == metrics["test/n_scored"] == metrics["test/n_expected"] == videos
+
+
+def test_predictions__are_not_written_where_a_test_gives_no_logits(tmp_path):
+    class Silent(LightningModule):
+        def test_step(self, batch, batch_idx):
+            return None
+
+    writer = PredictionWriter(tmp_path / "predictions")
+    make_trainer(callbacks=[writer]).test(Silent(), datamodule=Data(), verbose=False)
+    assert writer.written is None
+    assert not (tmp_path / "predictions").exists()

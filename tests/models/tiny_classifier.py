@@ -1,10 +1,13 @@
 """A classifier of seconds over data in memory, for the tests here and the processes that they start."""
 
+from pathlib import Path
+
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from eztorch.callbacks import PredictionWriter
 from eztorch.datasets.collate import collate
 from eztorch.datasets.loader_samplers import SampleAddress, ShardSampler
 from eztorch.models import SupervisedModel
@@ -62,6 +65,41 @@ class Data(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         return self.val_dataloader()
+
+
+class Views(Dataset):
+    """The clips of some videos, each a sample by itself, so that those of a video are in several batches and ranks."""
+
+    def __init__(self, videos: int, views: int) -> None:
+        self.videos, self.views = Clips(videos, views), views
+
+    def __len__(self) -> int:
+        return len(self.videos) * self.views
+
+    def __getitem__(self, address: SampleAddress | int) -> dict[str, object]:
+        index = address if isinstance(address, int) else address.index
+        view, video = divmod(index, len(self.videos))
+        return {**self.videos[video][view], "clip_index": view, "aug_index": 0}
+
+
+class ViewData(LightningDataModule):
+    """A test split of videos whose views are samples."""
+
+    def __init__(self, videos: int, views: int) -> None:
+        super().__init__()
+        self.test, self.test_num_samples = Views(videos, views), videos
+
+    def test_dataloader(self) -> DataLoader:
+        sampler = ShardSampler(len(self.test), rank=rank(), world=world_size())
+        return DataLoader(self.test, batch_size=2, sampler=sampler, collate_fn=collate)
+
+
+def predict(folder: Path, videos: int, **options) -> dict[str, float]:
+    """Test a classifier on the views of some videos, whose predictions are written; return its metrics."""
+    trainer = make_trainer(callbacks=[PredictionWriter(folder, views=True)], **options)
+    model = make_model(test_time_augmentation={"name": "avg_group"})
+    trainer.test(model, datamodule=ViewData(videos, 5), verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def make_model(**options) -> SupervisedModel:

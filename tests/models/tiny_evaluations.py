@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import nn
 
-from eztorch.callbacks import FailureMonitor
+from eztorch.callbacks import FailureMonitor, PredictionWriter
 from eztorch.datamodules import VideoDataModule
 from eztorch.evaluation import extract_features, knn_predict
 from eztorch.models import SupervisedModel
@@ -61,9 +61,15 @@ def data(folder, count, broken, on_error):
     return VideoDataModule(CLASSES, train=train, val=split, test=split)
 
 
+def predictions_folder(folder, world, *case):
+    """Where the predictions of a case are written."""
+    return folder / f"predictions_{world}_{'-'.join(map(str, case))}"
+
+
 def evaluate(folder, count, broken, on_error, augmentation):
     """Test and validate a classifier; return its metrics, features of both splits, and what neighbours say."""
     seed_everything(0, verbose=False)
+    writer = PredictionWriter(predictions_folder(folder, world_size(), count, broken, on_error, augmentation))
     augmentation = None if augmentation is None else {"name": augmentation}
     model = SupervisedModel(Network(), None, val_time_augmentation=augmentation, test_time_augmentation=augmentation)
     several = world_size() > 1
@@ -73,11 +79,12 @@ def evaluate(folder, count, broken, on_error, augmentation):
         strategy="ddp" if several else "auto",
         use_distributed_sampler=False,
         default_root_dir=folder,
-        callbacks=[FailureMonitor(folder / f"failed_{world_size()}.csv")],
+        callbacks=[FailureMonitor(folder / f"failed_{world_size()}.csv"), writer],
         **dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
     )
     datamodule = data(folder, count, BROKEN[broken], on_error)
-    (tested,) = trainer.test(model, datamodule=datamodule, verbose=False)
+    trainer.test(model, datamodule=datamodule, verbose=False)
+    tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
     (validated,) = trainer.validate(model, datamodule=datamodule, verbose=False)
 
     def features(batch, batch_idx):

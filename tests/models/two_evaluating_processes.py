@@ -2,11 +2,12 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from target_views import METRICS, make_views, measure, share_of
-from tiny_classifier import validate
+from tiny_classifier import predict, validate
 from tiny_targets import validate_targets
 
 from eztorch.models.metrics import SampleMean, ViewAverage
@@ -14,6 +15,7 @@ from eztorch.models.multi_label import MultiLabelScores
 from eztorch.models.views import Aggregation
 
 CLASSES, VIDEOS, VIEWS = 7, 11, 5
+DDP = {"devices": 2, "strategy": "ddp"}
 
 
 def metrics_of_share(rank):
@@ -94,8 +96,9 @@ def main():
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
         "targets": targets_of_share(dist.get_rank()),
-        "validate_targets": {name: validate_targets(name, devices=2, strategy="ddp") for name in (None, "avg_group")},
-        "validate": {name: validate(name, devices=2, strategy="ddp") for name in (None, "avg_group", "same_max")},
+        "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
+        "predict": {n: predict(Path(sys.argv[1]) / f"predictions_{n}", n, **DDP) for n in (7, 8, 9)},
+        "validate": {name: validate(name, **DDP) for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")
     dist.destroy_process_group()
