@@ -1,4 +1,4 @@
-"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...`, `eztorch data COMMAND ...` and the like."""
+"""The console command: `eztorch TASK -cn EXPERIMENT key=value ...`, `eztorch data COMMAND ...`, `eztorch compare`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import eztorch
 from eztorch.checkpoint.commands import CHECKPOINT
+from eztorch.compare.commands import COMPARE
 from eztorch.data.commands import DATA
 from eztorch.engine.arguments import FLAGS, unknown_flag
 from eztorch.engine.help import overview
@@ -17,7 +18,7 @@ from eztorch.predictions.commands import PREDICTIONS
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import nearest
 
-_GROUPS = {group.name: group for group in (DATA, CHECKPOINT, PREDICTIONS)}
+_COMMANDS = {command.name: command for command in (DATA, CHECKPOINT, COMPARE, PREDICTIONS)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help"):
-        print(overview(groups={name: group.summary for name, group in _GROUPS.items()}))
+        print(overview(commands={name: command.summary for name, command in _COMMANDS.items()}))
         return 0
     if words[0] == "--version":
         print(eztorch.__version__)
         return 0
-    if words[0] in _GROUPS:
-        return _GROUPS[words[0]].main(words[1:])
+    if words[0] in _COMMANDS:
+        return _COMMANDS[words[0]].main(words[1:])
     try:
         _check_task(words[0])
     except EztorchError as error:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_task(word: str) -> None:
     if word in TASKS:
         return
-    names = [*TASKS, *_GROUPS]
+    names = [*TASKS, *_COMMANDS]
     tasks = ", ".join(names)
     if any(word.partition("=")[0] in flag.names for flag in FLAGS):
         raise ConfigError(f"the task comes first: eztorch TASK {word} ..., where TASK is one of {tasks}.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eztorch.datamodules.imagenet import IMAGENET100_CLASSES
@@ -143,6 +145,14 @@ model.queue.size=16 model.queue.feature_dim=8 model.optimizer.scheduler.params.w
 def tiny_pretraining(video_tree: Path) -> list[str]:
     """Command line of a pretraining of seconds over real videos; dir.root and dir.exp are left to the test."""
     return ["-cn", "pretrain_r3d18_SCE_kinetics200", f"dir.data={video_tree}", *TINY.split()]
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Let every test draw the same numbers at every run, in whatever order the tests come."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "eztorch"
 # From the top to the bottom; packages of one layer may use each other as long as there is no circle.
 LAYERS = (
     ("__main__", "cli"),
-    ("data", "checkpoint", "predictions"),
+    ("data", "checkpoint", "compare", "predictions"),
     ("engine",),
     ("callbacks", "evaluation", "visualization"),
     ("models", "datamodules"),
@@ -32,6 +32,10 @@ WITHOUT_TORCH = (
     "eztorch",
     "eztorch.cli",
     "eztorch.checkpoint.commands",
+    "eztorch.compare.commands",
+    "eztorch.compare.comparison",
+    "eztorch.compare.runs",
+    "eztorch.compare.terminal",
     "eztorch.data.commands",
     "eztorch.predictions.commands",
     "eztorch.utils",

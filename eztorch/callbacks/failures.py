@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +117,12 @@ class FailureMonitor(Callback):
             rows = all_gather_list(rows) if int(count) else []
         if not rows:
             return
-        self._write(rows)
+        append_failures(self._file, rows)
         in_training = [row for row in rows if row[0] == "train"]
         self._last = in_training[-1] if in_training else self._last
         self._in_epoch += len(in_training)
         self._in_run += len(in_training)
         self._in_evaluation += len(rows) - len(in_training)
-
-    @rank_zero_only
-    def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self._file.exists()
-        with self._file.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(_COLUMNS)
-            writer.writerows(rows)
 
     def _check_training(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._flush(pl_module.device)
@@ -165,6 +155,23 @@ class FailureMonitor(Callback):
                 f"{split}: {evaluated} of {expected} samples were evaluated; the others could not be read and are "
                 f"listed in {self._file}."
             )
+
+
+@rank_zero_only
+def append_failures(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add samples that could not be read to the file that lists them, which is made where it is not there.
+
+    Args:
+        path: The file.
+        rows: Of each its split, epoch, index, path, decoder, and why.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(_COLUMNS)
+        writer.writerows(rows)
 
 
 def _num_samples(loader: Any, limit: float, world: int) -> int:

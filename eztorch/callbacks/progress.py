@@ -134,6 +134,25 @@ class ProgressBar(_ProgressBar):
             self.has_dataloader_changed(dataloader_idx)
             self._show_evaluation("test", batch_idx + 1, self.total_test_batches_current_dataloader)
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self._last_shown = time.monotonic()
+        self._open()
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Show how far the features are."""
+        if self._is_time():
+            self.has_dataloader_changed(dataloader_idx)
+            self._show_evaluation("features", batch_idx + 1, self.total_predict_batches_current_dataloader)
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the terminal as it was."""
         self._close()

@@ -13,15 +13,15 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from eztorch.datamodules.loader import check_options, make_evaluation_loader, make_training_loader
+from eztorch.datamodules.loader import make_evaluation_loader, make_training_loader
 from eztorch.datamodules.sources import DataSource, read_sources
+from eztorch.datamodules.split_checks import check_accumulation, check_split
 from eztorch.datasets.concat import Concat, check_classes_agree, class_names_of
 from eztorch.datasets.loader_samplers import EpochSampler, ShardSampler
-from eztorch.datasets.reading import check_on_error
 from eztorch.datasets.subsets import Subset, choose_classes, choose_samples, labels_of
 from eztorch.utils.distributed import local_batch_size
 from eztorch.utils.errors import ConfigError, EztorchError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose
 
 SPLITS = ("train", "val", "test")
 _STAGES: dict[str | None, tuple[str, ...]] = {
@@ -91,7 +91,7 @@ class BaseDataModule(LightningDataModule, ABC):
         self.datadir = datadir
         self.specs = {split: spec for split, spec in zip(SPLITS, (train, val, test), strict=True) if spec is not None}
         for split, spec in self.specs.items():
-            self._check_split(split, spec)
+            check_split(spec, split, known=self.split_keys)
         self._datasets: dict[tuple[str, str], Dataset[Any]] = {}
         self._all_classes: int | None = None  # how many there are, where classes are chosen
         self._chosen_classes: dict[str, tuple[int, ...] | None] = {}  # by split
@@ -240,7 +240,8 @@ class BaseDataModule(LightningDataModule, ABC):
             num_folds=self.specs["train"].get("num_folds") or 1,
         )
         loader = make_training_loader(dataset, sampler, options, batch_size=size, position=self._batches_behind)
-        self._check_accumulation(len(loader) // sampler.num_folds, sampler.num_folds)
+        if self.trainer is not None and sampler.num_folds > 1:
+            check_accumulation(self.trainer.accumulate_grad_batches, loader.batches_per_pass, sampler.num_folds)
         return loader
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -287,41 +288,6 @@ class BaseDataModule(LightningDataModule, ABC):
         return make_evaluation_loader(
             dataset, sampler, self.specs[read_as].get("loader") or {}, batch_size=self.local_batch_size(read_as)
         )
-
-    def _check_split(self, split: str, spec: Mapping[str, Any]) -> None:
-        for key in spec:
-            if key not in self.split_keys:
-                close = nearest(str(key), self.split_keys)
-                hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(self.split_keys)}."
-                raise ConfigError(f"datamodule.{split}.{key}: unknown key. {hint}")
-        size = spec.get("global_batch_size")
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"datamodule.{split}.global_batch_size={size!r}; expected a whole number of at least 1.")
-        check_options(spec.get("loader") or {}, split)
-        read_sources(spec.get("dataset"), split)
-        folds, on_error = spec.get("num_folds"), spec.get("on_error")
-        if folds is not None and (split != "train" or not isinstance(folds, int) or folds < 1):
-            expected = "a whole number of at least 1" if split == "train" else "none: it is of training alone"
-            raise ConfigError(f"datamodule.{split}.num_folds={folds!r}; expected {expected}.")
-        if on_error is not None:
-            try:
-                check_on_error(on_error)
-            except ConfigError as error:
-                raise ConfigError(f"datamodule.{split}.{error}") from error
-            if split == "train" and on_error == "count_as_wrong":
-                raise ConfigError(f"datamodule.train.on_error={on_error}: training has no answers to count.")
-
-    def _check_accumulation(self, batches: int, num_folds: int) -> None:
-        """Refuse an optimizer step with gradients of two passes, which no run of one pass an epoch has."""
-        if num_folds == 1 or self.trainer is None:
-            return
-        accumulated = self.trainer.accumulate_grad_batches
-        if batches % accumulated:
-            raise ConfigError(
-                f"trainer.accumulate_grad_batches={accumulated} does not divide the {batches} batches of a pass over "
-                f"the training data, and datamodule.train.num_folds={num_folds}: a step would have gradients of two "
-                "passes. Write another global_batch_size or accumulate_grad_batches, or loader.drop_last=true."
-            )
 
     def _world(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from typing_extensions import TypedDict, Unpack
 
 from eztorch.datamodules.base import BaseDataModule
-from eztorch.datamodules.sources import read_sources
+from eztorch.datamodules.sources import data_folder, read_sources
 from eztorch.datasets.image_dataset import ImageDataset
 from eztorch.datasets.image_folder import class_folders, list_images
 from eztorch.datasets.image_sources import ImagePairs, ImageSource
@@ -131,14 +131,7 @@ class ImageBaseDataModule(BaseDataModule):
                 raise ConfigError(f"datamodule.{split}.dataset.{name}: unknown key. {hint}")
         if dataset.get("datadir"):
             return Path(dataset["datadir"])
-        if self.datadir is None:
-            raise ConfigError(
-                f"Where the {split} split is is not said: write dir.data=/path/to/data (datamodule.datadir), or "
-                f"datamodule.{split}.dataset.datadir."
-            )
-        if not Path(self.datadir).is_dir():
-            raise DataError(f"datamodule.datadir (dir.data)={self.datadir}: there is no such folder.")
-        return Path(self.datadir) / default
+        return data_folder(self.datadir, split) / default
 
     def make_dataset(self, split: str, spec: Mapping[str, Any], *, training: bool) -> ImageDataset:
         """Make the dataset of a split; see `BaseDataModule.make_dataset`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from eztorch.datamodules.video import VideoBaseDataModule
+from typing_extensions import Unpack
+
+from eztorch.datamodules.video import VideoBaseDataModule, VideoKeys
 from eztorch.datasets.moving_digits import MARKER, make_moving_digits
 from eztorch.utils.errors import ConfigError
 
@@ -21,20 +21,14 @@ class MovingDigitsDataModule(VideoBaseDataModule):
 
     Args:
         datadir: Folder of the data set.
-        train: As for all arguments down to `decoder_args`, see `VideoBaseDataModule`.
-        val: The validation split.
-        test: The test split, by default the videos of `val`.
-        video_path_prefix: Default of the splits.
-        decode_audio: Must be false.
-        decoder: Name of the decoder, default of the splits.
-        decoder_args: Arguments of the decoder, default of the splits.
-        num_train: As for all arguments below, see `make_moving_digits`.
+        num_train: As for all arguments down to `num_classes`, see `make_moving_digits`.
         num_val: Validation videos.
         size: Height and width in pixels.
         frames: Frames of a video.
         fps: Frames a second.
         seed: Seed of the data set; it does not follow the seed of the run.
         num_classes: How many motions there are.
+        **shared: Further keys, see `VideoBaseDataModule`; the test split is by default the videos of `val`.
 
     Raises:
         ConfigError: As in `VideoBaseDataModule`, or no `datadir` is given.
@@ -43,13 +37,6 @@ class MovingDigitsDataModule(VideoBaseDataModule):
     def __init__(
         self,
         datadir: str | Path | None = None,
-        train: Mapping[str, Any] | None = None,
-        val: Mapping[str, Any] | None = None,
-        test: Mapping[str, Any] | None = None,
-        video_path_prefix: str | Path = "",
-        decode_audio: bool = False,
-        decoder: str = "pyav",
-        decoder_args: Mapping[str, Any] | None = None,
         *,
         num_train: int = 384,
         num_val: int = 128,
@@ -58,10 +45,11 @@ class MovingDigitsDataModule(VideoBaseDataModule):
         fps: int = 12,
         seed: int = 0,
         num_classes: int = 8,
+        **shared: Unpack[VideoKeys],
     ) -> None:
         if datadir is None:
             raise ConfigError("datamodule.datadir is missing: write dir.data=/path/to/folder for the moving digits.")
-        super().__init__(datadir, train, val, test, video_path_prefix, decode_audio, decoder, decoder_args)
+        super().__init__(datadir, **shared)
         self.root = Path(datadir)
         self.num_classes = num_classes
         self.parameters = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from eztorch.datasets.subsets import SUBSET_KEYS, SubsetRule
-from eztorch.utils.errors import ConfigError
+from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.values import as_count
 
 _EVALUATED_ONCE = "every sample is evaluated once"
@@ -46,6 +47,23 @@ def read_sources(dataset: Any, split: str) -> list[DataSource]:
             raise ConfigError(f"{key} is an empty list; expected a mapping, or several.")
         return [_read_source(one, f"{key}.{index}", split) for index, one in enumerate(dataset)]
     return [_read_source({} if dataset is None else dataset, key, split)]
+
+
+def data_folder(datadir: str | Path | None, split: str) -> Path:
+    """Return the folder of the data, where a split needs it.
+
+    Raises:
+        ConfigError: None is given.
+        DataError: It is not there.
+    """
+    if datadir is None:
+        raise ConfigError(
+            f"Where the {split} split is is not said: write dir.data=/path/to/data (datamodule.datadir), or "
+            f"datamodule.{split}.dataset.datadir."
+        )
+    if not Path(datadir).is_dir():
+        raise DataError(f"datamodule.datadir (dir.data)={datadir}: there is no such folder.")
+    return Path(datadir)
 
 
 def _read_source(dataset: Any, key: str, split: str) -> DataSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from eztorch.datamodules.video_checks import (
     with_frame_name,
     without_missing,
 )
+from eztorch.datamodules.video_sources import VideoSource, VideoSources, described
 from eztorch.datasets.annotations import Annotation, LabeledVideoPaths, read_annotation
 from eztorch.datasets.annotations.media import locate, with_known_lengths
 from eztorch.datasets.decoders import build_decoder
@@ -27,28 +28,10 @@ from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
 from eztorch.datasets.video_index import VideoIndex
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import choose, nearest
 from eztorch.utils.values import as_count
 
-_DATASET_KEYS = ("datadir", "video_path_prefix", "subset", "video_id_to_label")
 # Whether a decoder reads folders of frames; one that is not here reads files, and None looks which there are.
 _READS_FOLDERS: dict[str, bool | None] = {"frame": True, "flow": True, "auto": None}
-
-
-class Source(NamedTuple):
-    """Where the videos of a split are listed.
-
-    Attributes:
-        path: The file or folder.
-        prefix: What its paths start from.
-        subset: Which of its lists.
-        key: The configuration key that says so, for messages.
-    """
-
-    path: Path
-    prefix: str
-    subset: str
-    key: str
 
 
 class VideoKeys(TypedDict, total=False):
@@ -148,6 +131,14 @@ class VideoBaseDataModule(BaseDataModule):
         self.classes = class_names(classes)
         self.on_missing = on_missing
         self.max_failure_share = max_failure_share
+        self._sources = VideoSources(
+            datadir=datadir,
+            video_path_prefix=video_path_prefix,
+            subsets=self.subsets,
+            choices=self.choices,
+            lists=self.lists,
+            media=self.media,
+        )
         self._videos: dict[tuple[str, str, bool | None], LabeledVideoPaths] = {}
         self._indices: dict[str, VideoIndex | None] = {}
 
@@ -196,7 +187,7 @@ class VideoBaseDataModule(BaseDataModule):
         dataset = dataset or {}
         key = split, json.dumps(dataset, sort_keys=True, default=str), frame_folders
         if key not in self._videos:
-            source = self._source(split, dataset)
+            source = self._sources.find(split, dataset, self.specs)
             try:
                 annotation = self._annotation(source, dataset, frame_folders, self._classes(split, source))
             except DataError as error:
@@ -205,7 +196,7 @@ class VideoBaseDataModule(BaseDataModule):
         return self._videos[key]
 
     def _annotation(
-        self, source: Source, dataset: Mapping[str, Any], frame_folders: bool | None, classes: Sequence[str]
+        self, source: VideoSource, dataset: Mapping[str, Any], frame_folders: bool | None, classes: Sequence[str]
     ) -> Annotation:
         official = None
         if self.lists is not None and not source.path.is_file():
@@ -221,7 +212,7 @@ class VideoBaseDataModule(BaseDataModule):
         )
 
     def _checked(
-        self, annotation: Annotation, source: Source, split: str, frame_folders: bool | None
+        self, annotation: Annotation, source: VideoSource, split: str, frame_folders: bool | None
     ) -> LabeledVideoPaths:
         """Hold the videos of an annotation, after a look at which there are and what an index knows of them."""
         is_folder = source.path.is_dir() and not annotation.as_published
@@ -251,51 +242,16 @@ class VideoBaseDataModule(BaseDataModule):
             self._indices[folder] = VideoIndex.find(folder)
         return self._indices.get(folder)
 
-    def _classes(self, split: str, source: Source) -> tuple[str, ...]:
+    def _classes(self, split: str, source: VideoSource) -> tuple[str, ...]:
         """Return the order of the classes that a split has to have, where something says it."""
         has_lists = self.lists is not None and not source.path.is_file()
         if self.classes or has_lists or split == "train" or "train" not in self.specs:
             return self.classes
-        training = self._source("train", self._mappings("train")[0])
+        training = self._sources.find("train", described(self.specs["train"])[0], self.specs)
         names_classes = source.path.is_dir() or source.path.suffix == ".csv"
         if not names_classes or source.path.is_dir() != training.path.is_dir() or not training.path.exists():
             return ()
         return self._annotation(training, {}, None, ()).classes
-
-    def _source(self, split: str, dataset: Mapping[str, Any]) -> Source:
-        """Return where the videos of a split are listed."""
-        for name in dataset:
-            if name not in _DATASET_KEYS:
-                close = nearest(str(name), _DATASET_KEYS) or " or ".join(_DATASET_KEYS)
-                raise ConfigError(f"datamodule.{split}.dataset.{name}: unknown key. Did you mean {close}?")
-        if split == "test" and not dataset and "val" in self.specs:
-            split, (dataset, *others) = "val", self._mappings("val")
-            if others:
-                raise ConfigError("datamodule.test.dataset is missing, and val has several: which of them is not said.")
-        if self.datadir is not None and not Path(self.datadir).is_dir():
-            raise DataError(f"datamodule.datadir (dir.data)={self.datadir}: there is no such folder.")
-        subset = str(dataset.get("subset") or self.subsets[split])
-        if self.choices:
-            choose(dict.fromkeys(self.choices), subset, f"datamodule.{split}.dataset.subset")
-        prefix = dataset.get("video_path_prefix") or self.video_path_prefix
-        if not prefix and self.media and self.datadir is not None:
-            prefix = Path(self.datadir) / self.media
-        if dataset.get("datadir"):
-            return Source(Path(dataset["datadir"]), str(prefix), subset, f"datamodule.{split}.dataset.datadir")
-        if self.datadir is None:
-            raise ConfigError(
-                f"Where the {split} split is is not said: write dir.data=/path/to/data (datamodule.datadir), or "
-                f"datamodule.{split}.dataset.datadir."
-            )
-        folder = subset if self.lists is None else self.lists
-        key = f"datamodule.datadir (dir.data), folder {folder}"
-        return Source(Path(self.datadir) / folder, str(prefix), subset, key)
-
-    def _mappings(self, split: str) -> list[dict[str, Any]]:
-        """Return the mappings that say where a split is, each with our keys alone."""
-        dataset = self.specs[split].get("dataset") or {}
-        given = [dataset] if isinstance(dataset, Mapping) else dataset
-        return [{key: one[key] for key in _DATASET_KEYS if key in one} for one in given]
 
 
 class VideoDataModule(VideoBaseDataModule):

@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 from eztorch.datasets.image_folder import list_images
 from eztorch.datasets.image_sources import ImagePairs, ImageSource
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
-from eztorch.utils.errors import ConfigError, DataError, EztorchError
+from eztorch.datasets.reading import Indices, Item, Sample, blaming, check_on_error, read_item
 from eztorch.utils.randomness import addressed_randomness
 
 
@@ -94,16 +93,8 @@ class ImageDataset(Dataset[Item]):
         sample = {"input": image, "label": int(self.labels[index]), "idx": index}
         if self.transform is None:
             return [sample]
-        try:
-            with addressed_randomness(*address):
-                return [self.transform(sample)]
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"{self.images.name(index)}: {error}") from error
-        except EztorchError:
-            raise
-        except Exception as error:
-            name = self.images.name(index)
-            raise RuntimeError(f"{name}: {type(error).__name__} while it was transformed: {error}") from error
+        with blaming(self.name(index), "it was transformed"), addressed_randomness(*address):
+            return [self.transform(sample)]
 
 
 class DictDataset(ImageDataset):

@@ -22,8 +22,8 @@ from eztorch.datasets.clip_samplers import (
     all_clips,
 )
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.datasets.reading import Indices, Item, Sample, check_on_error, read_item
-from eztorch.utils.errors import ConfigError, DataError, EztorchError
+from eztorch.datasets.reading import Indices, Item, Sample, blaming, check_on_error, read_item
+from eztorch.utils.errors import ConfigError
 from eztorch.utils.randomness import addressed_randomness, generator
 
 if TYPE_CHECKING:
@@ -132,21 +132,15 @@ class LabeledVideoDataset(Dataset[Item]):
         """Read and transform all samples of a video, all that is drawn seeded by an address."""
         video, path = self.videos[index], self.videos.full_path(index)
         draws = generator(*address, _CLIPS)
-        try:
-            with (
-                self.decoder.open(path, num_frames=video.num_frames, segment=video.segment) as reader,
-                addressed_randomness(*address),
-            ):
-                infos, clips = self._clips(reader, draws)
-                known = self.videos.target(index) | {"idx": index, "video_name": video.path}
-                samples = [_sample(info, clips) | known for info in infos]
-                return samples if self.transform is None else [self.transform(sample) for sample in samples]
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"{path}: {error}") from error
-        except EztorchError:
-            raise
-        except Exception as error:
-            raise RuntimeError(f"{path}: {type(error).__name__} while its clips were made: {error}") from error
+        with (
+            blaming(path, "its clips were made"),
+            self.decoder.open(path, num_frames=video.num_frames, segment=video.segment) as reader,
+            addressed_randomness(*address),
+        ):
+            infos, clips = self._clips(reader, draws)
+            known = self.videos.target(index) | {"idx": index, "video_name": video.path}
+            samples = [_sample(info, clips) | known for info in infos]
+            return samples if self.transform is None else [self.transform(sample) for sample in samples]
 
     def _clips(self, reader: VideoReader, draws: torch.Generator) -> tuple[Infos, dict[int, Clip]]:
         """Choose the clips of a video and decode, in one call, each of them once: its augmentations share it.

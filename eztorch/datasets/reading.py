@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from eztorch.datasets.failures import ReadError, SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
-from eztorch.utils.errors import ConfigError
+from eztorch.utils.errors import ConfigError, DataError, EztorchError
 from eztorch.utils.names import nearest
 from eztorch.utils.randomness import generator, run_seed
 
@@ -59,6 +60,32 @@ def stand_in(length: int, epoch: int, index: int, misses: int) -> int:
     """
     draws = generator(run_seed(), epoch, index, misses, _STAND_IN)
     return int(torch.randint(length, (), generator=draws))
+
+
+@contextmanager
+def blaming(name: str, work: str) -> Iterator[None]:
+    """Let the errors of what is done to a sample name it.
+
+    Args:
+        name: What messages call the sample, its path where it has one.
+        work: What is done, for an error that is none of ours.
+
+    Raises:
+        RuntimeError: Such an error.
+
+    >>> with blaming("cat.png", "it was transformed"):
+    ...     1 / 0
+    Traceback (most recent call last):
+    RuntimeError: cat.png: ZeroDivisionError while it was transformed: division by zero
+    """
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    except EztorchError:
+        raise
+    except Exception as error:
+        raise RuntimeError(f"{name}: {type(error).__name__} while {work}: {error}") from error
 
 
 def read_item(

@@ -10,6 +10,8 @@ from eztorch.engine.evaluation import writer_spec
 from eztorch.utils.config import build, is_spec, locate
 from eztorch.utils.errors import ConfigError
 
+# They run networks without an epoch of training or of evaluation: callbacks that wait for one have nothing to do.
+FEATURE_TASKS = ("extract_features", "knn", "retrieval_from_bank")
 _TRAINING: dict[str, dict[str, Any]] = {
     "batch_statistics": {"_target_": "eztorch.callbacks.BatchStatistics"},
     "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},
@@ -35,6 +37,7 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
     "linear_classifier_evaluation": _TRAINING,
     "linear_probe": _EVALUATION,
     "test": _EVALUATION,
+    **{task: {"progress_bar": _TRAINING["progress_bar"]} for task in FEATURE_TASKS},
 }
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
 _FILES = {
@@ -48,7 +51,8 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     """Build the callbacks of the configuration and the default ones of the task.
 
     A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
-    that are not absolute are taken within the run directory.
+    that are not absolute are taken within the run directory. A task that takes features leaves out the callbacks that
+    do nothing then, such as the probes and the checkpoints of a recipe for training.
 
     Args:
         config: Resolved configuration.
@@ -66,7 +70,18 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
-    return [build(_within(spec, run_dir)) for spec in specs.values() if spec is not None]
+    chosen = [spec for spec in specs.values() if spec is not None]
+    if task in FEATURE_TASKS:
+        chosen = [spec for spec in chosen if _acts_in_prediction(locate(str(spec["_target_"])))]
+    return [build(_within(spec, run_dir)) for spec in chosen]
+
+
+def _acts_in_prediction(kind: Any) -> bool:
+    """Say whether a kind of callback does something while a network runs outside of training and evaluation."""
+    from lightning.pytorch import Callback
+
+    hooks = [name for name in dir(Callback) if name.startswith("on_predict_")]
+    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in hooks)
 
 
 def _within(spec: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:

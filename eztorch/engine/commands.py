@@ -1,4 +1,7 @@
-"""Groups of commands beside the tasks, such as `eztorch data`. Nothing here imports torch: a command does so itself."""
+"""Commands beside the tasks, alone (`eztorch compare`) or in groups (`eztorch data`).
+
+Nothing here imports torch: a command does so itself.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from eztorch.utils.names import nearest
 
 @dataclass(frozen=True)
 class Command:
-    """What `eztorch GROUP NAME` does.
+    """What `eztorch GROUP NAME` does, or `eztorch NAME` where it belongs to no group.
 
-    Its module, `eztorch.GROUP.NAME`, has `add_arguments(parser)` and `run(arguments)`, which returns the exit status,
-    and imports torch, numpy and PyAV in functions alone, so that `--help` answers at once.
+    Its module, `eztorch.GROUP.NAME` or `eztorch.NAME`, has `add_arguments(parser)` and `run(arguments)`, which returns
+    the exit status, and imports torch, numpy and PyAV in functions alone, so that `--help` answers at once.
 
     Attributes:
-        group: Name of its group.
+        group: Name of its group, empty for none.
         name: Name on the command line.
         summary: One line for the help.
         examples: Commands that work as they stand, apart from the folders in them.
@@ -35,14 +38,19 @@ class Command:
     summary: str
     examples: tuple[str, ...]
 
+    @property
+    def program(self) -> str:
+        """How a person starts it."""
+        return " ".join(filter(None, ("eztorch", self.group, self.name)))
+
     def module(self) -> Any:
         """Import its module."""
-        return importlib.import_module(f"eztorch.{self.group}.{self.name}")
+        return importlib.import_module(self.program.replace(" ", "."))
 
     def parser(self) -> Parser:
         """Return the parser of its arguments."""
         parser = Parser(
-            prog=f"eztorch {self.group} {self.name}",
+            prog=self.program,
             description=self.summary,
             epilog="Examples:\n" + "\n".join(f"  {example}" for example in self.examples),
             formatter_class=_Formatter,
@@ -50,6 +58,28 @@ class Command:
         )
         self.module().add_arguments(parser)
         return parser
+
+    def main(self, argv: Sequence[str]) -> int:
+        """Run the command.
+
+        Args:
+            argv: What stands behind its name.
+
+        Returns:
+            Exit status: 0 done, 1 done with findings or files that failed (they are listed), 2 the command line or the
+            data cannot be used (the reason is on standard error), 130 interrupted from the keyboard.
+        """
+        try:
+            arguments = self.parser().parse_words(argv)
+            if arguments is None:
+                return 0
+            status: int = self.module().run(arguments)
+        except EztorchError as error:
+            return report_error(error, self.program)
+        except KeyboardInterrupt:
+            print(f"{self.program}: interrupted; what is done is kept.", file=sys.stderr)
+            return 130
+        return status
 
 
 class CommandGroup:
@@ -77,26 +107,17 @@ class CommandGroup:
             argv: What stands behind the name of the group.
 
         Returns:
-            Exit status: 0 done, 1 done with findings or files that failed (they are listed), 2 the command line or the
-            data cannot be used (the reason is on standard error), 130 interrupted from the keyboard.
+            Exit status, see `Command.main`.
         """
         name, words = (argv[0], argv[1:]) if argv else ("--help", [])
         if name in ("-h", "--help"):
             print(self.overview())
             return 0
-        program = f"eztorch {self.name} {name}" if name in self.commands else f"eztorch {self.name}"
         try:
             command = self._find(name)
-            arguments = command.parser().parse_words(words)
-            if arguments is None:
-                return 0
-            status: int = command.module().run(arguments)
         except EztorchError as error:
-            return report_error(error, program)
-        except KeyboardInterrupt:
-            print(f"{program}: interrupted; what is done is kept.", file=sys.stderr)
-            return 130
-        return status
+            return report_error(error, f"eztorch {self.name}")
+        return command.main(words)
 
     def overview(self) -> str:
         """Return the help of the group: its commands and an example of each."""

@@ -22,11 +22,11 @@ def columns(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in table)
 
 
-def overview(groups: Mapping[str, str]) -> str:
-    """Return the help of the program: its tasks, an example of each, and its groups of other commands.
+def overview(commands: Mapping[str, str]) -> str:
+    """Return the help of the program: its tasks, an example of each, and what there is beside them.
 
     Args:
-        groups: Name and summary of each group of commands.
+        commands: Name and summary of each command, or group of commands, beside the tasks.
     """
     return f"""\
 eztorch {eztorch.__version__}: self-supervised and supervised learning on video and images.
@@ -37,13 +37,13 @@ Tasks:
 {columns((task.name, task.summary) for task in TASKS.values())}
 
 Other commands:
-{columns(groups.items())}
+{columns(commands.items())}
 
 Examples:
 {_lines(task.examples[0] for task in TASKS.values())}
 
-eztorch TASK --help lists the flags and the experiments of a task, eztorch {"|".join(groups)} --help its commands;
-eztorch --version prints the version."""
+eztorch TASK --help lists the flags and the experiments of a task, eztorch {"|".join(commands)} --help what they do
+and take; eztorch --version prints the version."""
 
 
 def task_help(task: Task) -> str:

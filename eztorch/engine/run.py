@@ -14,6 +14,8 @@ from eztorch.engine.callbacks import build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.evaluation import check_evaluation
+from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
+from eztorch.engine.features import extract_features
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
@@ -42,6 +44,7 @@ class Job:
     trainer: Trainer
     model: LightningModule
     datamodule: LightningDataModule
+    info: JobInfo
 
 
 def fit(job: Job) -> Metrics:
@@ -107,7 +110,13 @@ _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "linear_classifier_evaluation": (fit_and_test, ("train",)),
     "linear_probe": (linear_probe, ("train", "val")),
     "test": (test, ("test",)),
+    "extract_features": (extract_features, ()),
+    "knn": (evaluate_knn, ()),
+    "retrieval_from_bank": (evaluate_retrieval, ()),
 }
+
+
+_WITH_CURVES = ("pretrain", "supervised", "test")  # the tasks whose numbers loggers write and the report shows
 
 
 def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> Metrics:
@@ -133,12 +142,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     check_evaluation(config)
     placement = find_placement(config["trainer"])
     check_batches(config["datamodule"], placement.world_size)
-    run_dir = run_dir.absolute()
-    if is_first_process():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        _write_json(run_dir / "environment.json", environment_facts())
-    _set_threads(config.get("num_threads"))
-    seed_run(config.get("seed"))
+    run_dir = begin_run(config, run_dir)
     datamodule = build(config["datamodule"])
     model = build(config["model"])
     if config.get("compile") is not None:
@@ -147,18 +151,33 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
-        logger=build_loggers(config, run_dir),
+        logger=build_loggers(config, run_dir) if task in _WITH_CURVES else False,
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    metrics = run(Job(config, run_dir, trainer, model, datamodule))
+    metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
-        metrics = _keep_metrics(run_dir / "metrics.json", metrics)
-        if config.get("report", True):
+        metrics = keep_metrics(run_dir / "metrics.json", metrics)
+        if config.get("report", True) and task in _WITH_CURVES:
             from eztorch.engine.report import write_job_report
 
             _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")
     return metrics
+
+
+def begin_run(config: Mapping[str, Any], run_dir: Path) -> Path:
+    """Make the run directory, keep the facts of the environment in it, and set threads and seed.
+
+    Returns:
+        The run directory, absolute.
+    """
+    run_dir = run_dir.absolute()
+    if is_first_process():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _write_json(run_dir / "environment.json", environment_facts())
+    _set_threads(config.get("num_threads"))
+    seed_run(config.get("seed"))
+    return run_dir
 
 
 def compile_networks(model: LightningModule, options: Mapping[str, Any] | bool) -> None:
@@ -208,7 +227,7 @@ def _say(text: str) -> None:
         _log.info(text)
 
 
-def _keep_metrics(path: Path, metrics: Metrics) -> Metrics:
+def keep_metrics(path: Path, metrics: Metrics) -> Metrics:
     """Write the metrics of a job over those that an earlier one left in the run directory; return all of them."""
     if not metrics:
         _say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")

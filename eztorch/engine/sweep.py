@@ -34,6 +34,7 @@ from eztorch.engine.compose import (
 from eztorch.engine.explain import explained
 from eztorch.engine.job import JobSpec, Program, job_file
 from eztorch.engine.launch import make_job
+from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError
 
 # What the table shows when the configuration names no `objective`: those of them that the jobs have.
@@ -279,18 +280,11 @@ def _write_csv(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def _print_table(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     names = _metric_names(outcomes)
-    table = Table(title=f"Jobs in {folder}", title_justify="left")
-    for name in ("job", "overrides", "status", *names, "run directory"):
-        table.add_column(name, overflow="fold")
+    rows = []
     for outcome in outcomes:
         job = outcome.job
         values = [f"{outcome.metrics[name]:.4g}" if name in outcome.metrics else "" for name in names]
         place = os.path.relpath(job.spec.run_dir, folder)
-        # Text and not str: brackets of an override are no markup.
-        table.add_row(*map(Text, [str(job.number), "\n".join(job.choices), outcome.status, *values, place]))
-    Console().print(table)
+        rows.append([str(job.number), "\n".join(job.choices), outcome.status, *values, place])
+    print_table(f"Jobs in {folder}", ("job", "overrides", "status", *names, "run directory"), rows)

@@ -30,8 +30,10 @@ class Task:
         return runner
 
 
+_FEATURES = "eztorch.engine.feature_runs.run_features"
 _K200 = "dir.data=/data/kinetics200"
 _TRUNK = "pretrained.path=/output/pretrain/checkpoints/last.ckpt"
+_SCE_K200 = f"-cn pretrain_r3d18_SCE_kinetics200 {_K200}"
 _TASKS = (
     Task(
         "pretrain",
@@ -77,6 +79,36 @@ _TASKS = (
             f"eztorch test -cn supervised_r3d18_kinetics200 {_K200} dir.root=/output",
             f"eztorch test -cn supervised_r3d18_kinetics200 {_K200} ckpt_path=/path/to/file.ckpt",
         ),
+    ),
+    Task(
+        "extract_features",
+        "Write the features of a network to disk, for every sample of the data.",
+        (
+            f"eztorch extract_features {_SCE_K200} ckpt_path=/path/to/file.ckpt",
+            f"eztorch extract_features {_SCE_K200} ckpt_path=/path/to/file.ckpt extract.clips=keep",
+            "eztorch extract_features -cn evaluate_resnet50_imagenet dir.data=/data/imagenet pretrained.path=/w.pth",
+        ),
+        _FEATURES,
+    ),
+    Task(
+        "knn",
+        "Classify by the nearest neighbours of features, for several k and temperatures.",
+        (
+            f"eztorch knn {_SCE_K200} ckpt_path=/path/to/file.ckpt",
+            f"eztorch knn {_SCE_K200} ckpt_path=/path/to/file.ckpt knn.k=[1,20] knn.temperature=[0.07,0.1]",
+            f"eztorch knn {_SCE_K200} ckpt_path=untrained",
+        ),
+        _FEATURES,
+    ),
+    Task(
+        "retrieval_from_bank",
+        "Look for samples of the same class among the nearest neighbours of features.",
+        (
+            "eztorch retrieval_from_bank -cn evaluate_r3d18_ucf101 dir.data=/data/ucf101 pretrained.path=/w.ckpt",
+            f"eztorch retrieval_from_bank {_SCE_K200} ckpt_path=/path/to/file.ckpt retrieval.ranks=[1,5,10]",
+            "eztorch retrieval_from_bank -cn retrieval_from_bank query.features_path=/q bank.features_path=/b",
+        ),
+        _FEATURES,
     ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}

@@ -1,22 +1,31 @@
 """Measuring features, by neighbours, linear classifiers and the space that they use, and predictions: files, fusion."""
 
+from eztorch.evaluation.activation_maps import class_activation_maps
+from eztorch.evaluation.feature_store import FeatureStore, open_features
 from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_features
 from eztorch.evaluation.fusion import fuse
 from eztorch.evaluation.health import effective_rank, feature_std
-from eztorch.evaluation.knn import count_correct, knn_predict
+from eztorch.evaluation.knn import count_correct, knn_predict, knn_vote
 from eztorch.evaluation.linear import LinearHeads, fit_linear_heads, head_accuracies
 from eztorch.evaluation.measure import MeasureOptions, measure
+from eztorch.evaluation.neighbours import Neighbours, nearest_neighbours
 from eztorch.evaluation.predictions import Predictions
 from eztorch.evaluation.probe import LinearProbe
+from eztorch.evaluation.retrieval import average_precisions, count_hits
 
 __all__ = [
     "FeatureRows",
+    "FeatureStore",
     "LabelledFeatures",
     "LinearHeads",
     "LinearProbe",
     "MeasureOptions",
+    "Neighbours",
     "Predictions",
+    "average_precisions",
+    "class_activation_maps",
     "count_correct",
+    "count_hits",
     "effective_rank",
     "extract_features",
     "feature_std",
@@ -24,5 +33,8 @@ __all__ = [
     "fuse",
     "head_accuracies",
     "knn_predict",
+    "knn_vote",
     "measure",
+    "nearest_neighbours",
+    "open_features",
 ]

@@ -65,7 +65,7 @@ def extract_features(
     step = step or module.validation_step  # type: ignore[assignment]  # a LightningModule has it
     move = move or (lambda batch: move_data_to_device(batch, device))
     rows = FeatureRows(input_name)
-    with torch.no_grad(), _evaluating(module), _own_randomness(device):
+    with torch.no_grad(), evaluating(module), _own_randomness(device):
         for index, batch in enumerate(loader):
             batch = move(batch)
             with context():
@@ -113,11 +113,27 @@ class FeatureRows:
         return rows._replace(num_wrong=int(all_gather_uneven(torch.tensor([self._num_wrong], device=device)).sum()))
 
 
-def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
-    if not isinstance(outputs, Mapping) or outputs.get(input_name) is None:
+def take_features(outputs: Any, name: str, key: str) -> Tensor:
+    """Return the features that an evaluation step gave.
+
+    Args:
+        outputs: What the step returned.
+        name: Name of the features in it.
+        key: The key that the name came from, for the message.
+
+    Raises:
+        ConfigError: There are none of that name.
+    """
+    if not isinstance(outputs, Mapping) or outputs.get(name) is None:
         names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ConfigError(f"input_name={input_name!r}: the validation step returns {names}.")
-    return LabelledFeatures(outputs[input_name].float(), batch["label"], batch["idx"])
+        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.")
+    found: Tensor = outputs[name]
+    return found
+
+
+def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFeatures:
+    features = take_features(outputs, input_name, "input_name").float()
+    return LabelledFeatures(features, batch["label"], batch["idx"])
 
 
 def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
@@ -146,7 +162,7 @@ def _average_clips(rows: LabelledFeatures) -> LabelledFeatures:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in evaluation mode and each of its parts back in its own mode."""
     modes = {part: part.training for part in module.modules()}
     module.eval()

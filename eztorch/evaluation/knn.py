@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from eztorch.evaluation.neighbours import QUERY_ROWS, nearest_neighbours
 from eztorch.utils.errors import ConfigError
-
-_MAX_SIMILARITIES = 2**26  # in memory at a time: 256 MiB of float32
 
 
 @torch.no_grad()
@@ -35,7 +34,7 @@ def knn_predict(
         k: Number of neighbours; all of the bank when it has fewer.
         temperature: Small values let the nearest neighbours decide alone.
         num_classes: Number of classes; those that the bank's labels show when it is not given.
-        chunk: Number of queries compared at a time; chosen so that the similarities take 256 MiB when it is not given.
+        chunk: Number of queries compared at a time; a thousand when it is not given.
         exclude_self: Query i is row i of the bank and does not vote for itself (M = N).
 
     Returns:
@@ -43,6 +42,7 @@ def knn_predict(
 
     Raises:
         ConfigError: `k` is not positive, the bank has no labelled row, or `exclude_self` with M != N.
+        DataError: A feature is not finite.
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> knn_predict(bank, torch.tensor([0, 0, 1]), torch.tensor([[0.2, 0.8]]), k=1)
@@ -56,26 +56,37 @@ def knn_predict(
     if exclude_self and len(bank) != len(queries):
         raise ConfigError(f"exclude_self needs the queries to be the bank; got {len(queries)} and {len(bank)} rows.")
     labels = bank_labels[rows].long()
-    bank = functional.normalize(bank[rows].float(), dim=1)
-    queries = functional.normalize(queries.float(), dim=1)
+    nearest = nearest_neighbours(
+        functional.normalize(queries.float(), dim=1),
+        functional.normalize(bank[rows].float(), dim=1),
+        k=k,
+        query_ids=torch.arange(len(queries)) if exclude_self else None,
+        bank_ids=rows,
+        query_rows=chunk or QUERY_ROWS,
+    )
     num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
-    chunk = chunk or max(1, _MAX_SIMILARITIES // len(bank))
-    predictions = [labels.new_empty(0, num_classes)]
-    for begin in range(0, len(queries), chunk):
-        similarity = queries[begin : begin + chunk] @ bank.T
-        if exclude_self:
-            own = torch.arange(begin, begin + len(similarity), device=rows.device)
-            similarity.masked_fill_(own[:, None] == rows[None, :], -torch.inf)
-        votes = _vote(similarity, labels, min(k, len(bank)), temperature, num_classes)
-        predictions.append(votes.argsort(dim=1, descending=True, stable=True))
-    return torch.cat(predictions)
+    return knn_vote(nearest.similarity, labels[nearest.rows], temperature=temperature, num_classes=num_classes)
 
 
-def _vote(similarity: Tensor, labels: Tensor, k: int, temperature: float, num_classes: int) -> Tensor:
-    """Return the votes for each class, shape (M, num_classes), from similarities of shape (M, N)."""
-    nearest, index = similarity.topk(k, dim=1)
-    weights = ((nearest - nearest[:, :1]) / temperature).exp()  # scaled alike, so that the largest is 1
-    return weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels[index], weights)
+def knn_vote(similarity: Tensor, labels: Tensor, *, temperature: float, num_classes: int) -> Tensor:
+    """Let neighbours vote; see `knn_predict`.
+
+    Args:
+        similarity: Cosine similarities of the neighbours, best first, shape (M, k); -inf for one that has no vote.
+        labels: Their classes, shape (M, k); those without a vote may have any.
+        temperature: See `knn_predict`.
+        num_classes: Number of classes.
+
+    Returns:
+        Classes, best first, shape (M, num_classes).
+
+    >>> knn_vote(torch.tensor([[0.9, 0.8, 0.8]]), torch.tensor([[0, 1, 1]]), temperature=1.0, num_classes=3)
+    tensor([[1, 0, 2]])
+    """
+    # Scaled alike, so that the largest is 1; a query without any neighbour has no votes at all.
+    weights = ((similarity - similarity[:, :1]) / temperature).exp().masked_fill(similarity == -torch.inf, 0)
+    votes = weights.new_zeros(len(weights), num_classes).scatter_add_(1, labels, weights)
+    return votes.argsort(dim=1, descending=True, stable=True)
 
 
 def count_correct(predictions: Tensor, labels: Tensor, *, top: int = 1) -> Tensor:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eztorch.models.mosi import MoSIModel
     from eztorch.models.multi_target import MultiTargetModel
     from eztorch.models.supervised import SupervisedModel
+    from eztorch.models.trunk_model import TrunkModel
 
 __all__ = [
     "FinetuningModel",
@@ -21,6 +22,7 @@ __all__ = [
     "MoSIModel",
     "MultiTargetModel",
     "SupervisedModel",
+    "TrunkModel",
 ]
 
 _MODULES = {
@@ -30,6 +32,7 @@ _MODULES = {
     "MoSIModel": "mosi",
     "MultiTargetModel": "multi_target",
     "SupervisedModel": "supervised",
+    "TrunkModel": "trunk_model",
 }
 
 

@@ -6,60 +6,56 @@ Papers: https://arxiv.org/abs/2111.06377 (MAE), https://arxiv.org/abs/2203.12602
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from eztorch.losses.mae_loss import mae_loss, patchify, random_visible
-from eztorch.models.steps import apply_transform, build_transform, configure_optimizer, is_empty, seed_step
-from eztorch.models.trunks.vit import Block, VisionTransformer, init_transformer, sine_cosine_positions
-from eztorch.utils.config import build
-from eztorch.utils.errors import ConfigError, DataError
+from eztorch.models.pretext import PretextKeys, PretextModel
+from eztorch.models.steps import apply_transform, seed_step
+from eztorch.models.trunks.positions import sine_cosine_positions
+from eztorch.models.trunks.transformer import Block, init_transformer
+from eztorch.models.trunks.vit import VisionTransformer
+from eztorch.utils.errors import ConfigError
 
 
 @final
-class MAEModel(LightningModule):
+class MAEModel(PretextModel):
     """Restore hidden patches from the few that a vision transformer sees.
 
     Only visible tokens pass the trunk. A narrow decoder, which is thrown away after training, gets them with a learned
     token in every hidden place and gives the pixels of the hidden patches.
 
     Args:
-        trunk: `VisionTransformer`, or the spec of one.
-        optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
-        train_transform: Callable or spec, run on the device on the input of a training batch.
-        val_transform: The same for a validation batch.
-        test_transform: The same for a test batch.
         mask_ratio: Share of the patches that is hidden: 0.75 for images, 0.9 for clips.
         tube: Hide the same places at all times, for clips.
         normalise_targets: Restore patches of mean 0 and variance 1.
         decoder_dim: Length of a token in the decoder.
         decoder_depth: Blocks of the decoder.
         decoder_heads: Heads of its attentions.
+        **keys: See `PretextModel`; the trunk is a `VisionTransformer`.
 
     Raises:
         ConfigError: A value is out of its range, or the trunk is not a `VisionTransformer`.
     """
 
+    called: ClassVar = "a masked autoencoder"
+    trunk: VisionTransformer
+
     def __init__(
         self,
         *,
-        trunk: Any,
-        optimizer: Any,
-        train_transform: Any = None,
-        val_transform: Any = None,
-        test_transform: Any = None,
         mask_ratio: float = 0.75,
         tube: bool = False,
         normalise_targets: bool = True,
         decoder_dim: int = 512,
         decoder_depth: int = 8,
         decoder_heads: int = 16,
+        **keys: Unpack[PretextKeys],
     ) -> None:
-        super().__init__()
-        self.trunk: VisionTransformer = build(trunk)
+        super().__init__(**keys)
         if not isinstance(self.trunk, VisionTransformer):
             raise ConfigError(
                 f"model.trunk is a {type(self.trunk).__name__}; a masked autoencoder needs one that passes visible "
@@ -69,17 +65,8 @@ class MAEModel(LightningModule):
             raise ConfigError("tube=true is for clips; write a trunk.patch of three sides, or tube=false.")
         if not 0 < mask_ratio < 1:
             raise ConfigError(f"mask_ratio={mask_ratio}; expected a share between 0 and 1.")
-        self.optimizer = optimizer
-        self.train_transform = build_transform(train_transform)
-        self.val_transform = build_transform(val_transform)
-        self.test_transform = build_transform(test_transform)
         self.mask_ratio, self.tube, self.normalise_targets = mask_ratio, tube, normalise_targets
         self.decoder = MAEDecoder(self.trunk, embed_dim=decoder_dim, depth=decoder_depth, num_heads=decoder_heads)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return features, shape (B, C), of an input, shape (B, 3, H, W) or (B, 3, T, H, W)."""
-        features: Tensor = self.trunk(x)
-        return features
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss, the scalars, and the mean of the visible tokens of each sample, shape (B, C), as h.
@@ -88,7 +75,7 @@ class MAEModel(LightningModule):
             DataError: The batch has several views.
         """
         seed_step(self, batch_idx)
-        x = _one_view(apply_transform(self.train_transform, batch["input"]))
+        x = self.one_view(apply_transform(self.train_transform, batch["input"]))
         grid = self.trunk.grid(x)
         visible, hidden = random_visible(len(x), grid, self.mask_ratio, tube=self.tube, device=x.device)
         tokens = self.trunk.tokens(x, visible)
@@ -97,28 +84,6 @@ class MAEModel(LightningModule):
         target = patches.gather(1, hidden[:, :, None].expand(-1, -1, patches.shape[2]))
         loss = mae_loss(restored, target, normalise=self.normalise_targets)
         return {"loss": loss, "scalars": {"pretrain/loss": loss.detach()}, "h": tokens.detach().mean(dim=1)}
-
-    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
-        """Return the features h, shape (B, C), of a batch; None for an empty batch."""
-        return self._evaluation_step(batch, self.val_transform)
-
-    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
-        """Return the features h, shape (B, C), of a batch; None for an empty batch."""
-        return self._evaluation_step(batch, self.test_transform)
-
-    def configure_optimizers(self) -> Any:
-        """Build the optimizer and its scheduler from the spec."""
-        return configure_optimizer(self, self.optimizer)
-
-    @property
-    def learnable_params(self) -> list[nn.Parameter]:
-        """Parameters to optimize."""
-        return list(self.parameters())
-
-    def _evaluation_step(self, batch: Mapping[str, Any], transform: Any) -> dict[str, Tensor] | None:
-        if is_empty(batch):
-            return None
-        return {"h": self(_one_view(apply_transform(transform, batch["input"])))}
 
 
 class MAEDecoder(nn.Module):
@@ -163,10 +128,3 @@ class MAEDecoder(nn.Module):
             x = block(x)
         pixels: Tensor = self.pred(self.norm(x[:, -hidden.shape[1] :]))
         return pixels
-
-
-def _one_view(inputs: Tensor | list[Tensor]) -> Tensor:
-    views = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if len(views) != 1:
-        raise DataError(f"The batch has {len(views)} views, and a masked autoencoder takes one.")
-    return views[0]

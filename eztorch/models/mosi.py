@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Unpack
 
 from eztorch.models.heads.linear import LinearHead
 from eztorch.models.metrics import accuracies
-from eztorch.models.steps import apply_transform, build_transform, configure_optimizer, is_empty, seed_step
+from eztorch.models.pretext import PretextKeys, PretextModel
+from eztorch.models.steps import apply_transform, seed_step
 from eztorch.transforms.batch import PseudoMotions
-from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -22,7 +22,7 @@ _HEADS = {"joint": False, "separate": True}
 
 
 @final
-class MoSIModel(LightningModule):
+class MoSIModel(PretextModel):
     """Tell apart camera motions that were made from a still.
 
     Every still gives a clip of each motion (see `PseudoMotions`), and the loss is the cross-entropy of a linear
@@ -31,44 +31,28 @@ class MoSIModel(LightningModule):
     Training gives the scalars `pretrain/loss` and `pretrain/acc_joint`, or `pretrain/acc_x` and `pretrain/acc_y`.
 
     Args:
-        trunk: Module or spec, from clips, shape (B, 3, T, H, W), to features, shape (B, C). It tells `num_features`.
-        optimizer: Spec of an optimizer factory, see `eztorch.models.steps.configure_optimizer`.
-        train_transform: `PseudoMotions` or spec of it, run on the device on the stills of a training batch.
-        val_transform: Callable or spec, run on the device on the clips of a validation batch.
-        test_transform: The same for a test batch.
         heads: `joint` or `separate`.
         dropout: Probability to drop a feature before a classifier.
+        **keys: See `PretextModel`; the trunk takes clips, shape (B, 3, T, H, W), and tells its `num_features`, and
+            `train_transform` is a `PseudoMotions` or the spec of one, run on the stills of a training batch.
 
     Raises:
         ConfigError: The trunk does not tell its features, the transform makes no pseudo motions, or other `heads`.
     """
 
-    def __init__(
-        self,
-        *,
-        trunk: Any,
-        optimizer: Any,
-        train_transform: Any,
-        val_transform: Any = None,
-        test_transform: Any = None,
-        heads: str = "joint",
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.trunk: nn.Module = build(trunk)
+    called: ClassVar = "MoSI"
+
+    def __init__(self, *, heads: str = "joint", dropout: float = 0.5, **keys: Unpack[PretextKeys]) -> None:
+        super().__init__(**keys)
         num_features = getattr(self.trunk, "num_features", None)
         if not isinstance(num_features, int):
             raise ConfigError(f"model.trunk is a {type(self.trunk).__name__} that does not tell its num_features.")
-        self.optimizer = optimizer
-        self.train_transform: PseudoMotions = build_transform(train_transform)
         if not isinstance(self.train_transform, PseudoMotions):
             raise ConfigError(
                 f"model.train_transform is a {type(self.train_transform).__name__}; MoSI needs an "
                 "eztorch.transforms.batch.PseudoMotions (transform@model.train_transform: pseudo_motions), whose "
                 "still_transform and clip_transform take other transforms."
             )
-        self.val_transform = build_transform(val_transform)
-        self.test_transform = build_transform(test_transform)
         classes = motion_labels(self.train_transform.speeds, separate=choose(_HEADS, heads, "heads"))
         self.heads = nn.ModuleDict()
         for name, labels in classes.items():
@@ -76,11 +60,6 @@ class MoSIModel(LightningModule):
             num_classes = int(labels.max()) + 1
             self.heads[name] = LinearHead(input_dim=num_features, output_dim=num_classes, dropout=dropout)
         self.chance_level = sum(_entropy(labels) for labels in classes.values())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return features, shape (B, C), of clips, shape (B, 3, T, H, W)."""
-        features: Tensor = self.trunk(x)
-        return features
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss, the scalars, and as h the mean features of the clips of each still, shape (B, C)."""
@@ -95,28 +74,6 @@ class MoSIModel(LightningModule):
         loss = torch.stack(losses).sum()
         h = features.detach().unflatten(0, clips.shape[:2]).mean(dim=1)
         return {"loss": loss, "scalars": {"pretrain/loss": loss.detach(), **scalars}, "h": h}
-
-    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
-        """Return the features h, shape (B, C), of the clips of a batch; None for an empty batch."""
-        return self._evaluation_step(batch, self.val_transform)
-
-    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
-        """Return the features h, shape (B, C), of the clips of a batch; None for an empty batch."""
-        return self._evaluation_step(batch, self.test_transform)
-
-    def configure_optimizers(self) -> Any:
-        """Build the optimizer and its scheduler from the spec."""
-        return configure_optimizer(self, self.optimizer)
-
-    @property
-    def learnable_params(self) -> list[nn.Parameter]:
-        """Parameters to optimize."""
-        return list(self.parameters())
-
-    def _evaluation_step(self, batch: Mapping[str, Any], transform: Any) -> dict[str, Tensor] | None:
-        if is_empty(batch):
-            return None
-        return {"h": self(apply_transform(transform, batch["input"]))}
 
 
 def motion_labels(speeds: list[tuple[int, int]], *, separate: bool) -> dict[str, Tensor]:

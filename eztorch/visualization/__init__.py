@@ -1,7 +1,63 @@
-"""Pictures of a run: what the model saw, the curves of its metrics, and the report. matplotlib is imported to draw."""
+"""Pictures of a run: what the model saw, the curves of its metrics, the report, and pictures of an evaluation.
 
-from eztorch.visualization.curves import Chart, draw_chart, read_metrics
-from eztorch.visualization.report import write_report
-from eztorch.visualization.views import contact_sheet, save_contact_sheet
+Names are imported when they are asked for: reading metrics needs no torch, and only drawing needs matplotlib.
+"""
 
-__all__ = ["Chart", "contact_sheet", "draw_chart", "read_metrics", "save_contact_sheet", "write_report"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eztorch.visualization.calibration import reliability_figure
+    from eztorch.visualization.canvas import png
+    from eztorch.visualization.confusion import confusion_figure
+    from eztorch.visualization.curves import Chart, draw_chart, read_metrics
+    from eztorch.visualization.embedding import embed, embedding_figure
+    from eztorch.visualization.per_class import class_accuracy_figure
+    from eztorch.visualization.report import write_report
+    from eztorch.visualization.strips import activation_figure, confident_failures, failures_figure, neighbours_figure
+    from eztorch.visualization.thumbnails import sample_thumbnail
+    from eztorch.visualization.views import contact_sheet, save_contact_sheet
+
+__all__ = [
+    "Chart",
+    "activation_figure",
+    "class_accuracy_figure",
+    "confident_failures",
+    "confusion_figure",
+    "contact_sheet",
+    "draw_chart",
+    "embed",
+    "embedding_figure",
+    "failures_figure",
+    "neighbours_figure",
+    "png",
+    "read_metrics",
+    "reliability_figure",
+    "sample_thumbnail",
+    "save_contact_sheet",
+    "write_report",
+]
+
+_MODULES = {
+    "calibration": ("reliability_figure",),
+    "canvas": ("png",),
+    "confusion": ("confusion_figure",),
+    "curves": ("Chart", "draw_chart", "read_metrics"),
+    "embedding": ("embed", "embedding_figure"),
+    "per_class": ("class_accuracy_figure",),
+    "report": ("write_report",),
+    "strips": ("activation_figure", "confident_failures", "failures_figure", "neighbours_figure"),
+    "thumbnails": ("sample_thumbnail",),
+    "views": ("contact_sheet", "save_contact_sheet"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"eztorch.visualization.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

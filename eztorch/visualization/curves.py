@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eztorch.visualization.theme import theme
+
 Curve = tuple[list[float], list[float]]
 
-_COLOURS = {
-    False: ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2"),
-    True: ("#60a5fa", "#fbbf24", "#34d399", "#c084fc", "#f87171", "#22d3ee"),
-}
-_INK = {False: "#3f3f46", True: "#d4d4d8"}
 _FEW, _MANY = 25, 120  # values: up to the first with markers, beyond the second smoothed when they are noisy
-_GRID = {False: "#e4e4e7", True: "#3f3f46"}
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)))  # told apart by, where there are more curves than colours
+_LEGEND_LETTERS = 80  # that fit into a line of a legend
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
@@ -74,41 +72,57 @@ def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    colours = theme(dark=dark)
     figure = Figure(figsize=(5.2, 2.7), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    for (label, curve), colour in zip(chart.curves.items(), itertools.cycle(_COLOURS[dark]), strict=False):
-        _draw_curve(axes, label, curve, colour, is_noisy=chart.is_noisy)
+    looks = itertools.cycle(itertools.product(_DASHES, colours.colours))
+    for (label, curve), (dashes, colour) in zip(chart.curves.items(), looks, strict=False):
+        _draw_curve(axes, label, curve, colour, dashes, is_noisy=chart.is_noisy)
     for label, level in chart.levels.items():
-        axes.axhline(level, color=_INK[dark], linewidth=1, linestyle=(0, (4, 3)), label=label)
-    axes.set_title(chart.title, loc="left", fontsize=10, color=_INK[dark], fontweight="bold")
-    axes.set_xlabel("optimizer step", fontsize=8, color=_INK[dark])
+        axes.axhline(level, color=colours.ink, linewidth=1, linestyle=(0, (4, 3)), label=label)
+    axes.set_title(chart.title, loc="left", fontsize=10, color=colours.ink, fontweight="bold")
+    axes.set_xlabel("optimizer step", fontsize=8, color=colours.ink)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if chart.is_share:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    axes.tick_params(colors=_INK[dark], labelsize=8, length=0)
-    axes.grid(color=_GRID[dark], linewidth=0.8)
+    axes.tick_params(colors=colours.ink, labelsize=8, length=0)
+    axes.grid(color=colours.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(_GRID[dark])
+        spine.set_color(colours.grid)
     if len(chart.curves) + len(chart.levels) > 1:
-        options = {"fontsize": 8, "frameon": False, "labelcolor": _INK[dark], "handlelength": 1.4}
-        figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, **options)
+        options = {"fontsize": 8, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4}
+        columns = _legend_columns([*chart.curves, *chart.levels])
+        figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, **options)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", transparent=True)
     return picture.getvalue()
 
 
-def _draw_curve(axes: Any, label: str, curve: Curve, colour: str, *, is_noisy: bool) -> None:
+def _draw_curve(axes: Any, label: str, curve: Curve, colour: str, dashes: Any, *, is_noisy: bool) -> None:
     steps, values = curve
     if len(values) <= _MANY or not is_noisy:
         marker = "o" if len(values) <= _FEW else None
-        axes.plot(steps, values, color=colour, linewidth=1.6, marker=marker, markersize=3, label=label)
+        axes.plot(
+            steps, values, color=colour, linewidth=1.6, linestyle=dashes, marker=marker, markersize=3, label=label
+        )
     else:
         axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
-        axes.plot(steps, running_mean(values, len(values) // 30), color=colour, linewidth=1.6, label=label)
+        smooth = running_mean(values, len(values) // 30)
+        axes.plot(steps, smooth, color=colour, linewidth=1.6, linestyle=dashes, label=label)
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """Return how many labels stand side by side: 4, or as many as fit."""
+    for columns in (4, 3, 2):
+        tall = -(-len(labels) // columns)
+        widths = [max(map(len, labels[begin : begin + tall])) for begin in range(0, len(labels), tall)]
+        if sum(widths) + 5 * len(widths) <= _LEGEND_LETTERS:
+            return columns
+    return 1
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from eztorch.cli import main
 from eztorch.data.experiment import load_config
-from eztorch.data.show.samples import Samples, file_cards, to_display
+from eztorch.data.show.samples import Samples, file_cards
 from eztorch.data.show.sheet import Card, View, animate, draw_sheet
 
 EXPERIMENT = "pretrain_r3d18_SCE_kinetics200"
@@ -82,18 +82,6 @@ def test_cards__after_the_transform_of_the_model_are_of_its_range(samples):
     again = samples.cards(addresses, on_device=True, num_views=1)
     assert torch.equal(again[0].views[0].pixels, cards[0].views[0].pixels)
     assert again[0].note.endswith("1 of 2 views")
-
-
-def test_to_display__undoes_the_normalisation():
-    pixels = torch.randint(0, 256, (3, 4, 5, 6), dtype=torch.uint8)
-    assert torch.equal(to_display(pixels, None), pixels)
-    assert torch.equal(to_display(pixels.float(), None), pixels)
-    assert torch.equal(to_display(pixels.float() / 255, None), pixels)
-    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
-    normalised = (pixels / 255 - torch.tensor(mean).view(3, 1, 1, 1)) / torch.tensor(std).view(3, 1, 1, 1)
-    assert torch.equal(to_display(normalised, (mean, std)), pixels)
-    differences = to_display(torch.tensor([-255.0, 0, 255]).view(3, 1, 1), None)
-    assert differences.flatten().tolist() == [0, 128, 255]
 
 
 def test_sheet__lays_cards_out_and_keeps_proportions():

@@ -10,7 +10,7 @@ from eztorch.engine.tasks import TASKS
 
 
 def test_overview__lists_every_task_with_its_line_and_an_example():
-    text = overview(groups={"data": "Look at data."})
+    text = overview(commands={"data": "Look at data."})
     assert eztorch.__version__ in text
     assert "  data  Look at data.\n" in text
     for task in TASKS.values():

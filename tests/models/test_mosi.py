@@ -21,7 +21,7 @@ from eztorch.callbacks import OnlineEvaluator
 from eztorch.models.mosi import motion_labels
 from eztorch.transforms.batch import PseudoMotions
 from eztorch.transforms.batch.pseudo_motions import motion_classes
-from eztorch.utils.errors import ConfigError
+from eztorch.utils.errors import ConfigError, DataError
 
 both_heads = pytest.mark.parametrize("heads", ["joint", "separate"])
 
@@ -140,6 +140,11 @@ def test_validation_step__gives_features_of_clips():
     torch.testing.assert_close(model.validation_step({"input": clips}, 0)["h"], model.trunk(clips))
     assert model.validation_step({"input": None}, 0) is None
     assert model.test_step({"input": None}, 0) is None
+
+
+def test_validation_step__names_several_views():
+    with pytest.raises(DataError, match="2 views, and MoSI takes one"):
+        make().eval().validation_step({"input": [torch.randn(2, 3, 4, 8, 8)] * 2}, 0)
 
 
 @pytest.mark.parametrize(

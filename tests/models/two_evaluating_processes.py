@@ -96,8 +96,8 @@ def main():
         "metrics": metrics_of_share(dist.get_rank()),
         "multi_label": multi_label_of_share(dist.get_rank()),
         "targets": targets_of_share(dist.get_rank()),
-        "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
         "predict": {n: predict(Path(sys.argv[1]) / f"predictions_{n}", n, **DDP) for n in (7, 8, 9)},
+        "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
         "validate": {name: validate(name, **DDP) for name in (None, "avg_group", "same_max")},
     }
     torch.save(results, f"{sys.argv[1]}/{dist.get_rank()}.pt")

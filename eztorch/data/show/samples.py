@@ -27,6 +27,7 @@ from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose
 from eztorch.utils.randomness import addressed_randomness, run_seed
+from eztorch.visualization.thumbnails import find_normalisation, to_display
 
 
 class Samples:
@@ -178,41 +179,6 @@ def _file_card(medium: Medium, num_frames: int) -> Card:
     except (VideoDecodeError, OSError, SyntaxError) as error:
         reason = error.reason if isinstance(error, VideoDecodeError) else str(error)
         return Card("cannot be read", f"{note}   {reason}", [])
-
-
-def to_display(pixels: Tensor, scale: tuple[list[float], list[float]] | None) -> Tensor:
-    """Return pixels as people look at them: uint8, not normalised.
-
-    Args:
-        pixels: Shape (C, T, H, W) or (C, H, W); floats in the range of the input of a model, 0 to 1 or 0 to 255.
-        scale: Mean and standard deviation that they were normalised with; None where they were not.
-    """
-    if not pixels.is_floating_point():
-        return pixels.to(torch.uint8)
-    values = pixels.detach().cpu()
-    if scale is not None:
-        mean, std = (torch.tensor(one, dtype=values.dtype).view(-1, *[1] * (values.ndim - 1)) for one in scale)
-        values = values * std + mean
-    if values.max() > 2:  # 0 to 255
-        values = values / 255
-    if values.min() < -0.1:  # differences in time: grey is none
-        values = values / (2 * values.abs().max().clamp_min(1e-8)) + 0.5
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def find_normalisation(spec: Any) -> tuple[list[float], list[float]] | None:
-    """Return the mean and standard deviation of the first transform in a spec that has them.
-
-    >>> find_normalisation({"transforms": [{"_target_": "x.Normalize", "mean": [0.5], "std": [0.2]}]})
-    ([0.5], [0.2])
-    """
-    if isinstance(spec, Mapping):
-        if "mean" in spec and "std" in spec:
-            return [float(one) for one in spec["mean"]], [float(one) for one in spec["std"]]
-        spec = list(spec.values())
-    if isinstance(spec, list | tuple):
-        return next((found for one in spec if (found := find_normalisation(one)) is not None), None)
-    return None
 
 
 def class_label(label: Any, classes: Sequence[str]) -> str:

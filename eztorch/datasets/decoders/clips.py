@@ -21,7 +21,7 @@ from eztorch.datasets.decoders.scaling import scale_short_side
 from eztorch.datasets.decoders.source import FrameSource
 from eztorch.datasets.decoders.time_difference import difference_pairs, time_difference
 from eztorch.datasets.decoders.timeline import Numbers, SegmentTimeline, Timeline, frames_of_span
-from eztorch.datasets.decoders.timeout import Deadline
+from eztorch.datasets.decoders.timeout import Watch
 
 
 class ClipReader:
@@ -35,7 +35,7 @@ class ClipReader:
         source: Where the frames come from.
         options: What is made of them.
         segment: The part of the video to which the reader is confined.
-        deadline: Until when a call has to be done.
+        watch: Ends calls that take too long.
         selected: From the frame numbers that `get_frames` is asked for, and the number of frames there are, to those
             that are read; by default the same.
 
@@ -51,13 +51,13 @@ class ClipReader:
         source: FrameSource,
         options: ClipOptions,
         segment: Segment | None,
-        deadline: Deadline,
+        watch: Watch,
         selected: Callable[[FrameNumbers, int], FrameNumbers] = lambda asked, _: asked,
     ) -> None:
         self._path = path
         self._source = source
         self._options = options
-        self._deadline = deadline
+        self._watch = watch
         self._selected = selected
         self._timeline, self._first = timeline, 0  # the frame of the video that is number 0 of the segment
         if segment is not None:
@@ -89,7 +89,7 @@ class ClipReader:
         self, spans: Sequence[tuple[Fraction, Fraction]], generator: torch.Generator | None = None
     ) -> list[Clip]:
         """Decode several spans in one pass; see `VideoReader.get_clips`."""
-        return self._decode([self._choose_span(start, end, generator) for start, end in spans])
+        return self._watched(lambda: self._decode([self._choose_span(start, end, generator) for start, end in spans]))
 
     def get_clip(self, start: Fraction, end: Fraction, generator: torch.Generator | None = None) -> Clip:
         """Decode one span; see `VideoReader.get_clips`."""
@@ -97,12 +97,15 @@ class ClipReader:
 
     def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
         """Decode frames that were chosen by their numbers; see `VideoReader.get_frames`."""
-        total = self._timeline.num_frames
-        chosen = [_checked_selection(self._selected(selection, total), total) for selection in selections]
-        return self._decode([self._choose(indices, generator) for indices in chosen])
+        return self._watched(lambda: self._decode([self._choose_frames(numbers, generator) for numbers in selections]))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; where a call was given up, the thread that still reads does so when it ends."""
+        if not self._watch.left_behind:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the file, whoever reads it."""
         self._source.close()
 
     def __enter__(self) -> ClipReader:
@@ -113,6 +116,9 @@ class ClipReader:
     ) -> None:
         self.close()
 
+    def _watched(self, work: Callable[[], list[Clip]]) -> list[Clip]:
+        return self._watch.call(work, decoder=lambda: self.decoder, late=lambda _: self.let_go())
+
     def _choose_span(self, start: Fraction, end: Fraction, generator: torch.Generator | None) -> _Choice:
         with self._blame():
             first, stop = frames_of_span(self._timeline, start, end)
@@ -120,6 +126,10 @@ class ClipReader:
         if self._options.frame_filter is not None:
             indices = indices[_checked_positions(self._options.frame_filter(stop - first, generator), stop - first)]
         return self._choose(indices, generator)
+
+    def _choose_frames(self, selection: FrameNumbers, generator: torch.Generator | None) -> _Choice:
+        total = self._timeline.num_frames
+        return self._choose(_checked_selection(self._selected(selection, total), total), generator)
 
     def _choose(self, indices: Numbers, generator: torch.Generator | None) -> _Choice:
         probability = self._options.time_difference_prob
@@ -187,7 +197,7 @@ class ClipReader:
         blamed: tuple[type[Exception], ...] = (UnreadableError, OSError, *self._source.failures)
         try:
             yield
-            self._deadline.check()
+            self._watch.check()
         except blamed as error:
             raise VideoDecodeError(self._path, self._source.decoder, brief(error)) from error
 

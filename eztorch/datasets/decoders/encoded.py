@@ -14,7 +14,7 @@ from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.packets import PacketFile
 from eztorch.datasets.decoders.reader import Segment, VideoReader
 from eztorch.datasets.decoders.source import FrameSource
-from eztorch.datasets.decoders.timeout import Deadline, open_within
+from eztorch.datasets.decoders.timeout import Deadline, Watch
 from eztorch.utils.errors import ConfigError
 
 
@@ -43,6 +43,7 @@ def open_encoded(
         VideoDecodeError: The file is not a video that this decoder reads, or the segment lies outside of it.
     """
     deadline = Deadline(options.decode_timeout_s)
+    watch = Watch(deadline, path)
 
     def opener() -> ClipReader:
         with blame(path, decoder, av.error.FFmpegError, *failures), ExitStack() as on_error:
@@ -51,13 +52,11 @@ def open_encoded(
             index = FrameIndex(file)
             source = make_source(file, index)
             on_error.push(lambda *_: source.close())
-            reader = ClipReader(
-                path, timeline=index, source=source, options=options, segment=segment, deadline=deadline
-            )
+            reader = ClipReader(path, timeline=index, source=source, options=options, segment=segment, watch=watch)
             on_error.pop_all()
         return reader
 
-    return open_within(deadline, path, decoder, opener)
+    return watch.open(decoder, opener)
 
 
 def checked_threads(num_threads: int) -> int:

@@ -18,7 +18,7 @@ from eztorch.datasets.decoders.options import ClipOptions
 from eztorch.datasets.decoders.reader import FrameNumbers, Segment, VideoReader
 from eztorch.datasets.decoders.source import FrameSource
 from eztorch.datasets.decoders.timeline import RegularTimeline, SegmentTimeline
-from eztorch.datasets.decoders.timeout import Deadline, open_within
+from eztorch.datasets.decoders.timeout import Deadline, Watch
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 from eztorch.utils.values import as_count
@@ -89,7 +89,7 @@ class FlowDecoder:
 
     def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open the folders of a video; see `Decoder.open`."""
-        deadline = Deadline(self._options.decode_timeout_s)
+        watch = Watch(Deadline(self._options.decode_timeout_s), path)
 
         def opener() -> ClipReader:
             with blame(path, "flow"):
@@ -110,14 +110,14 @@ class FlowDecoder:
                 source=source,
                 options=self._options,
                 segment=segment,
-                deadline=deadline,
+                watch=watch,
                 selected=partial(_first_fields, neighbours=self._neighbours),
             )
             part = None if segment is None else SegmentTimeline(timeline, segment)
             source.stop = total if part is None else part.first + part.num_frames
             return reader
 
-        return open_within(deadline, path, "flow", opener)
+        return watch.open("flow", opener)
 
 
 def _directed(name: str, direction: str | None) -> str:

@@ -22,7 +22,7 @@ from eztorch.datasets.decoders.pictures import decode_picture
 from eztorch.datasets.decoders.reader import Segment, VideoReader
 from eztorch.datasets.decoders.source import FrameSource
 from eztorch.datasets.decoders.timeline import RegularTimeline
-from eztorch.datasets.decoders.timeout import Deadline, open_within
+from eztorch.datasets.decoders.timeout import Deadline, Watch
 from eztorch.utils.errors import ConfigError
 
 In = TypeVar("In")
@@ -66,7 +66,7 @@ class FrameDecoder:
 
     def open(self, path: str, num_frames: int | None = None, *, segment: Segment | None = None) -> VideoReader:
         """Open a folder; see `Decoder.open`."""
-        deadline = Deadline(self._options.decode_timeout_s)
+        watch = Watch(Deadline(self._options.decode_timeout_s), path)
 
         def opener() -> ClipReader:
             with blame(path, "frame"):
@@ -78,10 +78,10 @@ class FrameDecoder:
                     raise UnreadableError(f"the folder holds no frame; the first would be {names.of(0)}")
             source = _PictureSource(names, self._threads)
             return ClipReader(
-                path, timeline=timeline, source=source, options=self._options, segment=segment, deadline=deadline
+                path, timeline=timeline, source=source, options=self._options, segment=segment, watch=watch
             )
 
-        return open_within(deadline, path, "frame", opener)
+        return watch.open("frame", opener)
 
 
 @dataclass(frozen=True)

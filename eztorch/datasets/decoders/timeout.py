@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from fractions import Fraction
-from types import TracebackType
-from typing import Generic, TypeVar
-
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from eztorch.datasets.decoders.errors import UnreadableError
-from eztorch.datasets.decoders.reader import Clip, FrameNumbers, VideoDecodeError, VideoReader
+from eztorch.datasets.decoders.reader import VideoDecodeError
+
+if TYPE_CHECKING:
+    from eztorch.datasets.decoders.clips import ClipReader
 
 T = TypeVar("T")
 
@@ -47,45 +46,59 @@ class Deadline:
         return f"it took longer than decode_timeout_s={self.seconds:g} seconds"
 
 
-def open_within(deadline: Deadline, path: str, decoder: str, opener: Callable[[], VideoReader]) -> VideoReader:
-    """Open a video, and let neither that nor any later call take longer than the deadline allows.
+class Watch:
+    """Lets no call of a reader, its opening included, take longer than a deadline allows.
 
     With a limit each call runs in a thread of its own, because no library can be interrupted while it waits for a disk
-    or decodes. When the time is up the thread is left behind, and the caller goes on. It ends, and closes the video, as
-    soon as it notices: PyAV between two packets, TorchCodec and decord when their call returns. Until then it still
-    takes the memory of the video and its share of the processor. Without a limit nothing of this happens.
+    or decodes. When the time is up the thread is left behind, and the caller goes on. It ends, and lets go of the
+    video, as soon as it notices: PyAV between two packets, TorchCodec and decord when their call returns. Until then it
+    still takes the memory of the video and its share of the processor. Without a limit nothing of this happens.
 
     Args:
-        deadline: The deadline, which `opener` and its reader look at too.
+        deadline: The deadline, which what is called looks at too.
         path: The video, for messages.
-        decoder: Name of the decoder, for messages.
-        opener: Opens the video.
 
-    Raises:
-        VideoDecodeError: The video cannot be read, or not in time.
+    Attributes:
+        left_behind: Whether a thread still has the video, which then lets go of it.
     """
-    if deadline.seconds is None:
-        return opener()
-    watch = _Watch(deadline, path)
-    reader = watch.call(opener, decoder=lambda: decoder, late=_close)
-    return _WatchedReader(reader, watch)
-
-
-def _close(opened: VideoReader | None) -> None:
-    if opened is not None:
-        opened.close()
-
-
-class _Watch:
-    """Runs calls in threads and leaves those behind that take too long."""
 
     def __init__(self, deadline: Deadline, path: str) -> None:
         self._deadline = deadline
         self._path = path
         self.left_behind = False
 
+    def check(self) -> None:
+        """Go on only while there is time; see `Deadline.check`."""
+        self._deadline.check()
+
+    def open(self, decoder: str, opener: Callable[[], ClipReader]) -> ClipReader:
+        """Return the reader that `opener` returns.
+
+        Args:
+            decoder: Name of the decoder, for messages.
+            opener: Opens the video.
+
+        Raises:
+            VideoDecodeError: The video cannot be read, or not in time.
+        """
+        return self.call(opener, decoder=lambda: decoder, late=_let_go)
+
     def call(self, work: Callable[[], T], *, decoder: Callable[[], str], late: Callable[[T | None], object]) -> T:
-        """Return what `work` returns; what it returns too late is given to `late`, None if it raised."""
+        """Return what `work` returns.
+
+        Args:
+            work: The call.
+            decoder: Says the name of the decoder, for messages.
+            late: Takes what the call returns too late, None if it raised.
+
+        Raises:
+            VideoDecodeError: The time is up.
+            RuntimeError: It was up at an earlier call.
+        """
+        if self._deadline.seconds is None:
+            return work()
+        if self.left_behind:
+            raise RuntimeError("The video was given up because a call took too long; open it again.")
         self._deadline.restart()
         task = _Task(work, late)
         thread = threading.Thread(target=task.run, name="eztorch-decode", daemon=True)
@@ -95,6 +108,11 @@ class _Watch:
             self.left_behind = True
             raise VideoDecodeError(self._path, decoder(), self._deadline.reason)
         return task.result()
+
+
+def _let_go(opened: ClipReader | None) -> None:
+    if opened is not None:
+        opened.let_go()
 
 
 class _Task(Generic[T]):
@@ -125,55 +143,3 @@ class _Task(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._answer  # type: ignore[return-value]  # what the work returned
-
-
-class _WatchedReader:
-    """A reader whose calls are watched."""
-
-    def __init__(self, reader: VideoReader, watch: _Watch) -> None:
-        self._reader = reader
-        self._watch = watch
-
-    @property
-    def decoder(self) -> str:
-        return self._reader.decoder
-
-    @property
-    def duration(self) -> Fraction:
-        return self._reader.duration
-
-    @property
-    def fps(self) -> Fraction:
-        return self._reader.fps
-
-    @property
-    def num_frames(self) -> int | None:
-        return self._reader.num_frames
-
-    def get_clips(
-        self, spans: Sequence[tuple[Fraction, Fraction]], generator: torch.Generator | None = None
-    ) -> list[Clip]:
-        return self._call(lambda: self._reader.get_clips(spans, generator))
-
-    def get_clip(self, start: Fraction, end: Fraction, generator: torch.Generator | None = None) -> Clip:
-        return self._call(lambda: self._reader.get_clip(start, end, generator))
-
-    def get_frames(self, selections: Sequence[FrameNumbers], generator: torch.Generator | None = None) -> list[Clip]:
-        return self._call(lambda: self._reader.get_frames(selections, generator))
-
-    def close(self) -> None:
-        if not self._watch.left_behind:  # else the thread that still reads closes it
-            self._reader.close()
-
-    def __enter__(self) -> _WatchedReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _call(self, work: Callable[[], T]) -> T:
-        if self._watch.left_behind:
-            raise RuntimeError("The video was given up because a call took too long; open it again.")
-        return self._watch.call(work, decoder=lambda: self.decoder, late=lambda _: self._reader.close())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Required, TypedDict
 
+from eztorch.models.siamese import layers
 from eztorch.models.siamese.checks import check_chain
 from eztorch.models.siamese.gradient_cache import cached_step, checked_size
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
@@ -356,7 +357,7 @@ class SiameseModel(LightningModule, ABC):
         Raises:
             ConfigError: A network does not tell its layers.
         """
-        return sum(self._layers_of(name) for name in self._online())
+        return layers.count(self._online())
 
     def get_param_layer_id(self, name: str) -> int:
         """Return the layer that a parameter belongs to: the trunk's come first, then the projector's, the predictor's.
@@ -367,22 +368,7 @@ class SiameseModel(LightningModule, ABC):
         Raises:
             ConfigError: The parameter is not of the online branch, or a network does not tell its layers.
         """
-        part, _, rest = name.partition(".")
-        online = self._online()
-        if part not in online:
-            raise ConfigError(f"Parameter {name!r} is not of the online branch ({', '.join(online)}).")
-        self._layers_of(part)
-        before = sum(self._layers_of(other) for other in list(online)[: list(online).index(part)])
-        return before + int(online[part].get_param_layer_id(rest))  # type: ignore[operator]  # told by _layers_of
-
-    def _layers_of(self, name: str) -> int:
-        network = self._online()[name]
-        if not (hasattr(network, "num_layers") and hasattr(network, "get_param_layer_id")):
-            raise ConfigError(
-                f"Layer-wise learning rates (optimizer.layer_decay_lr) need num_layers and get_param_layer_id, "
-                f"and model.{name}, a {type(network).__name__}, does not have them."
-            )
-        return int(network.num_layers)  # type: ignore[arg-type]  # what nn.Module says of every attribute
+        return layers.layer_of(name, self._online())
 
     def _online(self) -> dict[str, nn.Module]:
         networks = {"trunk": self.trunk, "projector": self.projector, "predictor": self.predictor}

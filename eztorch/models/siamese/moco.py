@@ -15,7 +15,12 @@ from typing_extensions import Unpack
 from eztorch.losses import moco_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
-from eztorch.models.siamese.target_branch import TargetBranch
+from eztorch.models.siamese.key_groups import taken, without
+from eztorch.models.siamese.target_branch import TargetBranch, TargetKeys, contrastive_target
+
+
+class MoCoKeys(SiameseKeys, TargetKeys, total=False):
+    """Keys of the networks and of the target."""
 
 
 @final
@@ -26,15 +31,8 @@ class MoCoModel(SiameseModel):
 
     Args:
         temp: Temperature of the similarities.
-        queue: `size` and `feature_dim` of the memory of earlier keys, the negatives; None for none.
-        use_keys: The keys of the other samples of the batch, of all processes, are negatives too.
-        initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
-        scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
-        shuffle_bn: Batch statistics of the target are those of parts of a batch: of shuffled batches of the processes
-            or, on one device, of splits of the batch.
-        num_devices: Number of processes that is expected; -1 takes any.
-        simulate_n_devices: Number of splits on one device; divides the batch.
-        **shared: Keys of every siamese method, see `SiameseModel`.
+        **keys: Keys of every siamese method, see `SiameseModel`, and of a target with negatives, see `TargetBranch`;
+            the momentum is 0.999 and the batches of the target are shuffled if nothing is said.
 
     Raises:
         ConfigError: A value is out of its range, or there are no negatives.
@@ -42,34 +40,10 @@ class MoCoModel(SiameseModel):
 
     branch: TargetBranch
 
-    def __init__(
-        self,
-        *,
-        temp: float = 0.2,
-        queue: Mapping[str, int] | None = None,
-        use_keys: bool = False,
-        initial_momentum: float = 0.999,
-        scheduler_momentum: str = "constant",
-        shuffle_bn: bool = True,
-        num_devices: int = -1,
-        simulate_n_devices: int = 8,
-        **shared: Unpack[SiameseKeys],
-    ) -> None:
-        super().__init__(**shared)
+    def __init__(self, *, temp: float = 0.2, **keys: Unpack[MoCoKeys]) -> None:
+        super().__init__(**without(keys, TargetKeys))
         self.temp = above_zero("temp", temp)
-        branch = TargetBranch(
-            self.trunk,
-            self.projector,
-            initial_momentum=initial_momentum,
-            scheduler_momentum=scheduler_momentum,
-            queue=queue,
-            use_keys=use_keys,
-            shuffle_bn=shuffle_bn,
-            num_devices=num_devices,
-            simulate_n_devices=simulate_n_devices,
-        )
-        branch.require_negatives()
-        self.use_target(branch)
+        self.use_target(contrastive_target(self.trunk, self.projector, **taken(keys, TargetKeys)))
 
     @property
     def chance_level(self) -> float | None:

@@ -12,8 +12,13 @@ from typing_extensions import Unpack
 from eztorch.losses import ressl_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.schedules import WarmedTemperature
-from eztorch.models.siamese.target_branch import TargetBranch
+from eztorch.models.siamese.target_branch import TargetBranch, TargetKeys, contrastive_target
+
+
+class ReSSLKeys(SiameseKeys, TargetKeys, total=False):
+    """Keys of the networks and of the target."""
 
 
 @final
@@ -28,15 +33,8 @@ class ReSSLModel(SiameseModel):
         initial_temp_m: The same at step 0 of the warm-up.
         warmup_epoch_temp_m: Length of that warm-up in epochs.
         warmup_scheduler_temp_m: Its form: `constant`, `linear` or `cosine`.
-        queue: `size` and `feature_dim` of the memory of earlier keys; None for none.
-        use_keys: The other samples of the batch, of all processes, are compared too.
-        initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
-        scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
-        shuffle_bn: Batch statistics of the target are those of parts of a batch: of shuffled batches of the processes
-            or, on one device, of splits of the batch.
-        num_devices: Number of processes that is expected; -1 takes any.
-        simulate_n_devices: Number of splits on one device; divides the batch.
-        **shared: Keys of every siamese method, see `SiameseModel`.
+        **keys: Keys of every siamese method, see `SiameseModel`, and of a target with negatives, see `TargetBranch`;
+            the momentum is 0.999 and the batches of the target are shuffled if nothing is said.
 
     Raises:
         ConfigError: A value is out of its range, or there is nothing to compare with.
@@ -52,16 +50,9 @@ class ReSSLModel(SiameseModel):
         initial_temp_m: float = 0.04,
         warmup_epoch_temp_m: float = 0,
         warmup_scheduler_temp_m: str = "cosine",
-        queue: Mapping[str, int] | None = None,
-        use_keys: bool = False,
-        initial_momentum: float = 0.999,
-        scheduler_momentum: str = "constant",
-        shuffle_bn: bool = True,
-        num_devices: int = -1,
-        simulate_n_devices: int = 8,
-        **shared: Unpack[SiameseKeys],
+        **keys: Unpack[ReSSLKeys],
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(**without(keys, TargetKeys))
         self.temp = above_zero("temp", temp)
         self._temp_m = WarmedTemperature(
             temp_m,
@@ -70,19 +61,7 @@ class ReSSLModel(SiameseModel):
             scheduler=warmup_scheduler_temp_m,
             start_key="initial_temp_m",
         )
-        branch = TargetBranch(
-            self.trunk,
-            self.projector,
-            initial_momentum=initial_momentum,
-            scheduler_momentum=scheduler_momentum,
-            queue=queue,
-            use_keys=use_keys,
-            shuffle_bn=shuffle_bn,
-            num_devices=num_devices,
-            simulate_n_devices=simulate_n_devices,
-        )
-        branch.require_negatives()
-        self.use_target(branch)
+        self.use_target(contrastive_target(self.trunk, self.projector, **taken(keys, TargetKeys)))
 
     def compute_loss(
         self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]

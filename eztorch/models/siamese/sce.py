@@ -15,8 +15,13 @@ from typing_extensions import Unpack
 from eztorch.losses import sce_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
-from eztorch.models.siamese.schedules import SCESchedules
-from eztorch.models.siamese.target_branch import TargetBranch
+from eztorch.models.siamese.key_groups import taken, without
+from eztorch.models.siamese.schedules import SCEScheduleKeys, SCESchedules
+from eztorch.models.siamese.target_branch import TargetBranch, TargetKeys, contrastive_target
+
+
+class SCEKeys(SiameseKeys, TargetKeys, SCEScheduleKeys, total=False):
+    """Keys of the networks, of the target and of the schedules."""
 
 
 @final
@@ -28,26 +33,9 @@ class SCEModel(SiameseModel):
     (`eztorch.losses.sce_loss`). Momentum, target temperature and coefficient are functions of the optimizer step.
 
     Args:
-        initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
-        scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
-        shuffle_bn: Batch statistics of the target are those of parts of a batch: of shuffled batches of the processes
-            or, on one device, of splits of the batch.
-        num_devices: Number of processes that is expected; -1 takes any.
-        simulate_n_devices: Number of splits on one device; divides the batch.
-        queue: `size` and `feature_dim` of the memory of earlier keys, which are negatives; None for none.
-        use_keys: The keys of the other samples of the batch, of all processes, are negatives too.
         temp: Temperature of the online similarities.
-        temp_m: Temperature of the target's relations after its warm-up.
-        start_warmup_temp_m: The same at step 0 of the warm-up.
-        warmup_epoch_temp_m: Length of that warm-up in epochs.
-        warmup_scheduler_temp_m: Its form: `constant`, `linear` or `cosine`.
-        coeff: Share of the positive in the target after its warm-up, from 0 to 1.
-        start_warmup_coeff: The same at step 0 of the warm-up.
-        warmup_epoch_coeff: Length of that warm-up in epochs.
-        warmup_scheduler_coeff: Its form: `constant`, `linear` or `cosine`.
-        scheduler_coeff: Form of the way from `coeff` to `final_scheduler_coeff`, reached at the last step; None stays.
-        final_scheduler_coeff: See `scheduler_coeff`.
-        **shared: Keys of every siamese method, see `SiameseModel`.
+        **keys: Keys of every siamese method, see `SiameseModel`; of a target with negatives, see `TargetBranch`, whose
+            momentum is 0.999 and whose batches are shuffled if nothing is said; and those of `SCESchedules`.
 
     Raises:
         ConfigError: A value is out of its range, a name is not known, or there are no negatives.
@@ -55,56 +43,11 @@ class SCEModel(SiameseModel):
 
     branch: TargetBranch
 
-    def __init__(
-        self,
-        *,
-        initial_momentum: float = 0.999,
-        scheduler_momentum: str = "constant",
-        shuffle_bn: bool = True,
-        num_devices: int = -1,
-        simulate_n_devices: int = 8,
-        queue: Mapping[str, int] | None = None,
-        use_keys: bool = False,
-        temp: float = 0.1,
-        temp_m: float = 0.05,
-        start_warmup_temp_m: float = 0.05,
-        warmup_epoch_temp_m: float = 0,
-        warmup_scheduler_temp_m: str = "cosine",
-        coeff: float = 0.5,
-        start_warmup_coeff: float = 1.0,
-        warmup_epoch_coeff: float = 0,
-        warmup_scheduler_coeff: str = "linear",
-        scheduler_coeff: str | None = None,
-        final_scheduler_coeff: float = 0.0,
-        **shared: Unpack[SiameseKeys],
-    ) -> None:
-        super().__init__(**shared)
-        branch = TargetBranch(
-            self.trunk,
-            self.projector,
-            initial_momentum=initial_momentum,
-            scheduler_momentum=scheduler_momentum,
-            queue=queue,
-            use_keys=use_keys,
-            shuffle_bn=shuffle_bn,
-            num_devices=num_devices,
-            simulate_n_devices=simulate_n_devices,
-        )
-        branch.require_negatives()
-        self.use_target(branch)
+    def __init__(self, *, temp: float = 0.1, **keys: Unpack[SCEKeys]) -> None:
+        super().__init__(**without(keys, TargetKeys, SCEScheduleKeys))
+        self.use_target(contrastive_target(self.trunk, self.projector, **taken(keys, TargetKeys)))
         self.temp = above_zero("temp", temp)
-        self.schedules = SCESchedules(
-            temp_m=temp_m,
-            start_warmup_temp_m=start_warmup_temp_m,
-            warmup_epoch_temp_m=warmup_epoch_temp_m,
-            warmup_scheduler_temp_m=warmup_scheduler_temp_m,
-            coeff=coeff,
-            start_warmup_coeff=start_warmup_coeff,
-            warmup_epoch_coeff=warmup_epoch_coeff,
-            warmup_scheduler_coeff=warmup_scheduler_coeff,
-            scheduler_coeff=scheduler_coeff,
-            final_scheduler_coeff=final_scheduler_coeff,
-        )
+        self.schedules = SCESchedules(**taken(keys, SCEScheduleKeys))
 
     @property
     def chance_level(self) -> float | None:

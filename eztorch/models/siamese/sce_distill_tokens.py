@@ -13,13 +13,18 @@ from typing_extensions import Unpack
 
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, share
+from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.keys import PendingKeys, check_feature_dim, make_queue
 from eztorch.models.siamese.teacher import Teacher
-from eztorch.models.siamese.token_comparison import TokenComparison
+from eztorch.models.siamese.token_comparison import TokenComparison, TokenKeys
 from eztorch.modules import gather_without_gradient
 from eztorch.utils.config import build
 from eztorch.utils.distributed import rank, world_size
 from eztorch.utils.errors import DataError
+
+
+class SCEDistillTokensKeys(SiameseKeys, TokenKeys, total=False):
+    """Keys of the networks and of the comparison."""
 
 
 @final
@@ -35,16 +40,10 @@ class SCEDistillTokensModel(SiameseModel):
         teacher_weights: Checkpoint with its weights; None leaves it as it was built.
         teacher_prefix: What the names of these weights begin with in the checkpoint.
         queue: `size` in tokens and `feature_dim` of the memory of the teacher's earlier tokens; None for none.
-        use_keys: The teacher's other tokens of the own sample are negatives.
-        use_all_keys: So are its tokens of the whole batch, of all processes; `use_keys` must then be false.
-        num_out_tokens: Tokens that a sample has, checked; None for any number.
-        positive_radius: Steps in time up to which a token of the teacher is a positive.
-        keep_aligned_positive: The token at the same time is a positive; False needs a radius.
-        normalize_positive_coeff: Give tokens with fewer positives, at the ends, a smaller share of them in the target.
-        temp: Temperature of the online similarities.
         temp_m: Temperature of the teacher's relations.
         coeff: Share of the positives in the target, from 0 to 1.
-        **shared: Keys of every siamese method, see `SiameseModel`; `num_global_crops` is 1 if nothing is said.
+        **keys: Keys of every siamese method, see `SiameseModel`, where `num_global_crops` is 1 if nothing is said, and
+            those of `TokenComparison`.
 
     Attributes:
         chance_level: Loss of features that tell nothing; None until the first batch.
@@ -62,33 +61,18 @@ class SCEDistillTokensModel(SiameseModel):
         teacher_weights: str | None = None,
         teacher_prefix: str = "trunk.",
         queue: Mapping[str, int] | None = None,
-        use_keys: bool = True,
-        use_all_keys: bool = False,
-        num_out_tokens: int | None = None,
-        positive_radius: int = 0,
-        keep_aligned_positive: bool = True,
-        normalize_positive_coeff: bool = False,
-        temp: float = 0.1,
         temp_m: float = 0.05,
         coeff: float = 0.5,
-        **shared: Unpack[SiameseKeys],
+        **keys: Unpack[SCEDistillTokensKeys],
     ) -> None:
-        shared.setdefault("num_global_crops", 1)
-        super().__init__(**shared)
+        keys.setdefault("num_global_crops", 1)
+        super().__init__(**without(keys, TokenKeys))
         network: nn.Module | None = build(teacher)
         self.teacher = None if network is None else Teacher(network, teacher_weights, teacher_prefix)
         self.queue = make_queue(queue, nn.Identity() if network is None else network)
         self.temp_m, self.coeff = above_zero("temp_m", temp_m), share("coeff", coeff)
-        self.comparison = TokenComparison(
-            temp=temp,
-            positive_radius=positive_radius,
-            keep_aligned_positive=keep_aligned_positive,
-            normalize_positive_coeff=normalize_positive_coeff,
-            use_keys=use_keys,
-            use_all_keys=use_all_keys,
-            num_out_tokens=num_out_tokens,
-            queue_size=0 if self.queue is None else self.queue.size,
-        )
+        queue_size = 0 if self.queue is None else self.queue.size
+        self.comparison = TokenComparison(queue_size=queue_size, **taken(keys, TokenKeys))
         self.chance_level: float | None = None
         self._pending = PendingKeys()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from typing_extensions import TypedDict
+
 from eztorch.models.siamese.checks import above_zero, not_negative, share
 from eztorch.schedulers.schedules import RAMPS, constant, warmed_up
 from eztorch.utils.names import choose
@@ -41,6 +43,21 @@ class WarmedTemperature:
         return self._value(step, warmup=self._epochs * steps_per_epoch, total=total_steps - 1)
 
 
+class SCEScheduleKeys(TypedDict, total=False):
+    """Keys of the methods with these schedules; `SCESchedules` says what they mean."""
+
+    temp_m: float
+    start_warmup_temp_m: float
+    warmup_epoch_temp_m: float
+    warmup_scheduler_temp_m: str
+    coeff: float
+    start_warmup_coeff: float
+    warmup_epoch_coeff: float
+    warmup_scheduler_coeff: str
+    scheduler_coeff: str | None
+    final_scheduler_coeff: float
+
+
 class SCESchedules:
     """Target temperature and coefficient as functions of the optimizer step.
 
@@ -63,16 +80,16 @@ class SCESchedules:
     def __init__(
         self,
         *,
-        temp_m: float,
-        start_warmup_temp_m: float,
-        warmup_epoch_temp_m: float,
-        warmup_scheduler_temp_m: str,
-        coeff: float,
-        start_warmup_coeff: float,
-        warmup_epoch_coeff: float,
-        warmup_scheduler_coeff: str,
-        scheduler_coeff: str | None,
-        final_scheduler_coeff: float,
+        temp_m: float = 0.05,
+        start_warmup_temp_m: float = 0.05,
+        warmup_epoch_temp_m: float = 0,
+        warmup_scheduler_temp_m: str = "cosine",
+        coeff: float = 0.5,
+        start_warmup_coeff: float = 1.0,
+        warmup_epoch_coeff: float = 0,
+        warmup_scheduler_coeff: str = "linear",
+        scheduler_coeff: str | None = None,
+        final_scheduler_coeff: float = 0.0,
     ) -> None:
         self._temp_m = WarmedTemperature(
             temp_m, start=start_warmup_temp_m, epochs=warmup_epoch_temp_m, scheduler=warmup_scheduler_temp_m

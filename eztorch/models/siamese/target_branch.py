@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import TypedDict, Unpack
 
 from eztorch.losses import sce_chance_level
 from eztorch.models.siamese import keys as keys_of
@@ -16,6 +17,18 @@ from eztorch.modules import FeatureQueue, MomentumTarget, gather_without_gradien
 from eztorch.schedulers.schedules import momentum_at
 from eztorch.utils.distributed import rank
 from eztorch.utils.errors import ConfigError
+
+
+class TargetKeys(TypedDict, total=False):
+    """Keys of the methods that compare with negatives of a target; `TargetBranch` says what they mean."""
+
+    initial_momentum: float
+    scheduler_momentum: str
+    queue: Mapping[str, int] | None
+    use_keys: bool
+    shuffle_bn: bool
+    num_devices: int
+    simulate_n_devices: int
 
 
 class TargetBranch:
@@ -142,3 +155,20 @@ class TargetBranch:
         self.target.update(trunk, projector, momentum)
         if self.queue is not None:
             self.queue.enqueue(self._pending.take())
+
+
+def contrastive_target(trunk: nn.Module, projector: nn.Module | None, **keys: Unpack[TargetKeys]) -> TargetBranch:
+    """Make the target of a method that compares with negatives, with MoCo's momentum and shuffled batches by default.
+
+    Args:
+        trunk: Online trunk.
+        projector: Online projector, None where the features are compared as they are.
+        **keys: See `TargetBranch`.
+
+    Raises:
+        ConfigError: A value is out of its range, or there are no negatives.
+    """
+    defaults: dict[str, Any] = {"initial_momentum": 0.999, "scheduler_momentum": "constant", "shuffle_bn": True}
+    branch = TargetBranch(trunk, projector, **{**defaults, **keys})
+    branch.require_negatives()
+    return branch

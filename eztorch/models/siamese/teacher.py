@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from eztorch.models.weights import read_weights
 from eztorch.utils.errors import ConfigError
 
 
@@ -50,10 +51,7 @@ class Teacher(nn.Module):
 
 def _load(network: nn.Module, path: Path, prefix: str) -> None:
     key = f"model.teacher_weights={path}"
-    if not path.is_file():
-        raise ConfigError(f"{key}: there is no such file.")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    state = checkpoint.get("state_dict", checkpoint)
+    state = read_weights(path, key="model.teacher_weights").tensors
     chosen = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not chosen:
         parts = ", ".join(sorted({f"{name.split('.')[0]}." for name in state}))

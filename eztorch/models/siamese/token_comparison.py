@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from eztorch.losses import sce_token_chance_level, sce_token_loss
 from eztorch.losses.sce_token_loss import check_positives
 from eztorch.models.siamese.base import Features
 from eztorch.models.siamese.checks import above_zero
 from eztorch.utils.errors import ConfigError
+
+
+class TokenKeys(TypedDict, total=False):
+    """Keys of the methods on tokens; `TokenComparison` says what they mean."""
+
+    temp: float
+    positive_radius: int
+    keep_aligned_positive: bool
+    normalize_positive_coeff: bool
+    use_keys: bool
+    use_all_keys: bool
+    num_out_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -22,25 +35,25 @@ class TokenComparison:
     Args:
         temp: Temperature of the online similarities.
         positive_radius: Steps in time up to which a token of the own key is a positive.
-        keep_aligned_positive: The token at the same time is a positive.
-        normalize_positive_coeff: Give tokens with fewer positives a smaller share of them in the target.
+        keep_aligned_positive: The token at the same time is a positive; False needs a radius.
+        normalize_positive_coeff: Give tokens with fewer positives, at the ends, a smaller share of them in the target.
         use_keys: The other tokens of the own key are negatives.
         use_all_keys: So are all tokens of the batch, of all processes; `use_keys` must then be false.
-        num_out_tokens: Tokens that a sample has; None for any number.
+        num_out_tokens: Tokens that a sample has, checked; None for any number.
         queue_size: Number of earlier tokens, 0 for no queue.
 
     Raises:
         ConfigError: A value is out of its range, or a token has no positives or no negatives.
     """
 
-    temp: float
-    positive_radius: int
-    keep_aligned_positive: bool
-    normalize_positive_coeff: bool
-    use_keys: bool
-    use_all_keys: bool
-    num_out_tokens: int | None
-    queue_size: int
+    temp: float = 0.1
+    positive_radius: int = 0
+    keep_aligned_positive: bool = True
+    normalize_positive_coeff: bool = False
+    use_keys: bool = True
+    use_all_keys: bool = False
+    num_out_tokens: int | None = None
+    queue_size: int = 0
 
     def __post_init__(self) -> None:
         above_zero("temp", self.temp)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eztorch.models.trunks.parts import build_part
+from eztorch.models.trunks.parts import build_part, checked_classes
 from eztorch.modules.frames import as_clips, set_frames_per_clip
 from eztorch.modules.freezing import batch_norms, keep_frozen
 from eztorch.utils.config import build
@@ -158,8 +158,7 @@ def create_frame_model(
     num_features = getattr(built, "num_features", None)
     if not isinstance(num_features, int):
         raise ConfigError(f"network: a {type(built).__name__} does not tell its num_features.")
-    if num_classes < 0:
-        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    checked_classes(num_classes)
     return FrameModel(
         built,
         build_part(_CONSENSUS, consensus, "consensus", in_features=num_features, num_frames=num_frames),

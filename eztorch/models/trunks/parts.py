@@ -1,4 +1,4 @@
-"""Parts of networks that a configuration names."""
+"""Parts of networks that a configuration names, and checks that these have in common."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def build_part(table: Mapping[str, str], part: str | Mapping[str, Any], key: str
         raise ConfigError(f"{key}={part!r}; expected a name, or a mapping of a name and options.")
     options = {option: value for option, value in named.items() if option != "name"}
     return build({"_target_": choose(table, named["name"], f"{key}.name"), **options}, **arguments)
+
+
+def checked_classes(num_classes: int) -> int:
+    """Return the number of classes, 0 for a network that gives features.
+
+    Raises:
+        ConfigError: It is negative.
+    """
+    if num_classes < 0:
+        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    return num_classes

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models import get_model_weights
 from torchvision.models import resnet as torchvision_resnet
 
+from eztorch.models.trunks.parts import checked_classes
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -123,8 +124,7 @@ def create_resnet(
     (512, 11168832)
     """
     network = choose(_NETWORKS, name, "name")
-    if num_classes < 0:
-        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    checked_classes(num_classes)
     if pretrained and small_input:
         raise ConfigError(f"small_input=true: there are no pretrained weights of {name} with a small stem.")
     weights = _weights(name, "IMAGENET1K_V1" if pretrained is True else pretrained) if pretrained else None

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eztorch.models.trunks.parts import checked_classes
 from eztorch.models.trunks.res_blocks3d import DEPTHS, EXPANSION, BlockStyle, make_stage, make_stem
 from eztorch.modules.layers import Triple, make_norm
 from eztorch.utils.errors import ConfigError
@@ -252,5 +253,4 @@ def _check(stem_dim_out: int, beta_inv: int, lateral_kernel: int, num_classes: i
         raise ConfigError(f"stem_dim_out={stem_dim_out} is no multiple of beta_inv={beta_inv}.")
     if lateral_kernel < 1 or lateral_kernel % 2 == 0:
         raise ConfigError(f"lateral_kernel={lateral_kernel}; expected an odd number.")
-    if num_classes < 0:
-        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    checked_classes(num_classes)

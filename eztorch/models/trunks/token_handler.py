@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eztorch.models.trunks.vit import VisionTransformer
+from eztorch.models.trunks.transformer import Transformer
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 
@@ -37,7 +37,7 @@ class TokenHandler(nn.Module):
 
     def __init__(
         self,
-        transformer: VisionTransformer,
+        transformer: Transformer,
         *,
         return_cls_token: bool = False,
         return_cls_and_other_tokens: bool = False,
@@ -55,7 +55,7 @@ class TokenHandler(nn.Module):
         chosen = [name for name, value in choices.items() if value]
         if len(chosen) > 1:
             raise ConfigError(f"{' and '.join(chosen)} are true; at most one of {', '.join(choices)} can be.")
-        if not isinstance(transformer, VisionTransformer):
+        if not isinstance(transformer, Transformer):
             raise ConfigError(
                 f"transformer is a {type(transformer).__name__}; expected one that gives tokens, such as "
                 "eztorch.models.trunks.create_vit."
@@ -70,6 +70,8 @@ class TokenHandler(nn.Module):
                 "write three numbers, the first for time."
             )
         self.transformer = transformer
+        if transformer.head is not None:
+            raise ConfigError("transformer.num_classes is not 0, and tokens pass no classifier; write 0.")
         self.num_features, self.num_layers = transformer.num_features, transformer.num_layers
         self.chosen = chosen[0] if chosen else None
         self.temporal = temporal

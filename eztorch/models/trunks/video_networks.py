@@ -2,7 +2,7 @@
 
 Papers: R(2+1)D, https://arxiv.org/abs/1711.11248; CSN, https://arxiv.org/abs/1904.02811; X3D,
 https://arxiv.org/abs/2004.04730; S3D, https://arxiv.org/abs/1712.04851; MViT, https://arxiv.org/abs/2104.11227 and
-https://arxiv.org/abs/2112.01526.
+https://arxiv.org/abs/2112.01526; Video Swin, https://arxiv.org/abs/2106.13230.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,66 +18,36 @@ from torch.nn import functional as F
 from torchvision.models import get_model, get_model_weights
 
 from eztorch.models.trunks.feature_gates import add_feature_gates
+from eztorch.models.trunks.layers import layer_ids
+from eztorch.models.trunks.library_network import LibraryNetwork, load_pretrained
 from eztorch.models.trunks.mvit import create_mvit
+from eztorch.models.trunks.parts import checked_classes
+from eztorch.models.trunks.swin import SWIN_UNIT
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
 _HEADS = {  # of each network the module that makes logits of features
     **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18"), "fc"),
     **dict.fromkeys(("s3d", "s3d_g"), "classifier"),
-    **dict.fromkeys(("mvit_v1_b", "mvit_v2_s"), "head"),
+    **dict.fromkeys(("mvit_v1_b", "mvit_v2_s", "swin3d_t", "swin3d_s", "swin3d_b"), "head"),
     **dict.fromkeys(("r2plus1d_r50", "csn_r101", "x3d_xs", "x3d_s", "x3d_m", "x3d_l"), "blocks.5.proj"),
 }
 # A layer for layer-wise learning rates: a residual block, else a child of the sequence of blocks, and the classifier.
 _UNIT = re.compile(r"(?:blocks|features|layer\d)\.\d+(?:\.res_blocks\.\d+)?(?=\.)|(?:fc|classifier|head)(?=\.)")
 
 
-class VideoNetwork(nn.Module):
-    """A network of another library, from clips to features or logits; built by `create_video_network`.
-
-    Attributes:
-        num_features: Length of the features, those before the classifier.
-        num_layers: Number of layers for layer-wise learning rates: what comes before the blocks, each block, and the
-            head where it has parameters.
-
-    Args:
-        model: The network.
-        num_features: Length of its features.
-    """
-
-    def __init__(self, model: nn.Module, num_features: int) -> None:
-        super().__init__()
-        self.model = model
-        self.num_features = num_features
-        self._layer_ids = _layer_ids(name for name, _ in model.named_parameters())
-        self.num_layers = 1 + max(self._layer_ids.values())
-
-    def get_param_layer_id(self, name: str) -> int:
-        """Return the layer that a parameter belongs to; one between two blocks belongs to the block before it."""
-        return self._layer_ids[name.removeprefix("model.")]
-
-    @property
-    def learnable_params(self) -> list[nn.Parameter]:
-        """Parameters to optimize."""
-        return list(self.parameters())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return features, shape (B, C), or logits, of clips, shape (B, 3, T, H, W)."""
-        out: Tensor = self.model(x)
-        return out
-
-
 def create_video_network(
     name: str, *, num_classes: int = 0, pretrained: bool | str = False, progress: bool = True, **options: Any
-) -> VideoNetwork:
+) -> LibraryNetwork:
     """Build a network for clips of torchvision or pytorchvideo.
 
     A pooling with a fixed window takes smaller inputs, too. Multi-scale vision transformers have positions for one size
     of input, `temporal_size` and `spatial_size` (see `mvit.create_mvit`).
 
     Args:
-        name: Of torchvision `r3d_18`, `mc3_18`, `r2plus1d_18`, `s3d`, `mvit_v1_b`, `mvit_v2_s`; of pytorchvideo
-            `r2plus1d_r50`, `csn_r101`, `x3d_xs`, `x3d_s`, `x3d_m`, `x3d_l`; `s3d_g` is torchvision's `s3d` with gates.
+        name: Of torchvision `r3d_18`, `mc3_18`, `r2plus1d_18`, `s3d`, `mvit_v1_b`, `mvit_v2_s`, `swin3d_t`, `swin3d_s`,
+            `swin3d_b`; of pytorchvideo `r2plus1d_r50`, `csn_r101`, `x3d_xs`, `x3d_s`, `x3d_m`, `x3d_l`; `s3d_g` is
+            torchvision's `s3d` with gates.
         num_classes: Length of the output; 0 gives the features before the classifier.
         pretrained: True for the weights of the library (Kinetics-400), or their name in torchvision; they are
             downloaded once. A classifier of other than 400 classes starts anew.
@@ -94,8 +63,7 @@ def create_video_network(
     (512, 9)
     """
     head = choose(_HEADS, name, "name")
-    if num_classes < 0:
-        raise ConfigError(f"num_classes={num_classes}; expected the number of classes, or 0 for features.")
+    checked_classes(num_classes)
     try:
         model = _of_library(name, max(num_classes, 1), options)
     except (AssertionError, TypeError, ValueError) as error:
@@ -106,14 +74,15 @@ def create_video_network(
         elif type(module).__name__ == "Swish":  # pytorchvideo's own, of which torch deprecates a part
             model.set_submodule(key, nn.SiLU())
     if pretrained:
-        _load(model, head, _weights(name, "" if pretrained is True else str(pretrained), progress))
+        load_pretrained(model, head, _weights(name, "" if pretrained is True else str(pretrained), progress))
     classifier = [m for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear | nn.Conv3d)][-1]
     if num_classes == 0:
         model.set_submodule(head, nn.Identity())
         parent = model.get_submodule(head.rpartition(".")[0])
         if isinstance(getattr(parent, "dropout", None), nn.Dropout):
             parent.dropout = nn.Identity()
-    return VideoNetwork(model, num_features=classifier.weight.shape[1])
+    unit = SWIN_UNIT if name.startswith("swin3d") else _UNIT
+    return LibraryNetwork(model, classifier.weight.shape[1], layer_ids((n for n, _ in model.named_parameters()), unit))
 
 
 class _FittingAvgPool3d(nn.AvgPool3d):
@@ -160,30 +129,3 @@ def _weights(name: str, which: str, progress: bool) -> dict[str, Tensor]:
     offered = {one.name: one for one in get_model_weights(name)}
     weights = choose(offered, which or "KINETICS400_V1", "pretrained")
     return dict(weights.get_state_dict(progress=progress, check_hash=True))
-
-
-def _load(model: nn.Module, head: str, state: dict[str, Tensor]) -> None:
-    """Load weights, those of a classifier only where it has as many classes."""
-    wanted = model.state_dict()
-    others = {key for key in wanted if key.startswith(head) and key in state and state[key].shape != wanted[key].shape}
-    try:
-        model.load_state_dict({key: value for key, value in state.items() if key not in others}, strict=not others)
-    except RuntimeError as error:
-        raise ConfigError(f"The pretrained weights do not fit these options: {error}") from error
-
-
-def _layer_ids(names: Iterable[str]) -> dict[str, int]:
-    """Number the layers of parameters in their order: a parameter of no unit belongs to the layer that was reached.
-
-    >>> _layer_ids(["conv_proj.bias", "blocks.0.norm.bias", "blocks.1.norm.bias", "norm.bias", "head.1.bias"])
-    {'conv_proj.bias': 0, 'blocks.0.norm.bias': 1, 'blocks.1.norm.bias': 2, 'norm.bias': 2, 'head.1.bias': 3}
-    """
-    ids: dict[str, int] = {}
-    layer, reached = -1, ""
-    for name in names:
-        found = _UNIT.match(name)
-        unit = found.group() if found else reached
-        if layer < 0 or unit != reached:
-            layer, reached = layer + 1, unit
-        ids[name] = layer
-    return ids

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eztorch.models.trunks.inflation import inflate_weight
+from eztorch.models.trunks.positions import resize_grid, resize_times
 
 _PLACES = re.compile(r"(.*[._])?(pos_embed|pos_embed_spatial|pos_embedding|position_embeddings?)$")
 _TIMES = re.compile(r"(.*[._])?(time_embed|temporal_embed|pos_embed_temporal|temporal_pos_embed(ding)?)$")
@@ -69,8 +70,9 @@ def fit(name: str, value: Tensor, shape: Sequence[int], *, inflation: str = "mea
 def resize_positions(positions: Tensor, length: int) -> Tensor | None:
     """Return learned positions of a square grid, shape (1, K + n * n, C), for one of `length` tokens.
 
-    K is the number of tokens before the grid, 0 to 2, which keep theirs. Another square grid is interpolated
-    (bicubic); a length of a whole number of such grids, over time, repeats them.
+    K is the number of tokens before the grid, 0 to 2, which keep theirs; a length that has no place for them leaves
+    them out. Another square grid is interpolated (bicubic); a length of a whole number of such grids, over time,
+    repeats them.
 
     Returns:
         Shape (1, length, C); None where neither holds.
@@ -84,13 +86,15 @@ def resize_positions(positions: Tensor, length: int) -> Tensor | None:
         first, grid = positions[:, :before], positions[:, before:]
         side, target = _side(grid.shape[1]), _side(length - before)
         if side and target:
-            maps = grid.unflatten(1, (side, side)).permute(0, 3, 1, 2).float()
-            resized = F.interpolate(maps, size=(target, target), mode="bicubic", align_corners=False, antialias=True)
-            return torch.cat([first, resized.flatten(2).mT.to(first.dtype)], dim=1)
+            return torch.cat([first, resize_grid(grid, (side, side), (target, target))], dim=1)
     for before in range(3):
         first, grid = positions[:, :before], positions[:, before:]
         if _side(grid.shape[1]) and length > before and (length - before) % grid.shape[1] == 0:
             return torch.cat([first, grid.repeat(1, (length - before) // grid.shape[1], 1)], dim=1)
+    for before in range(1, 3):
+        side, target = _side(positions.shape[1] - before), _side(length)
+        if side and target:
+            return resize_grid(positions[:, before:], (side, side), (target, target))
     return None
 
 
@@ -125,7 +129,7 @@ def _places(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
 def _times(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
     if value.ndim != 3 or len(wanted) != 3:
         return None
-    return _checked(F.interpolate(value.float().mT, size=wanted[1], mode="linear").mT, wanted)
+    return _checked(resize_times(value, wanted[1]), wanted)
 
 
 def _relative(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:

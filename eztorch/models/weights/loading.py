@@ -149,7 +149,7 @@ def load_tensors(
                 getattr(report, fitted.change)[own] = shapes
         elif _is_classifier(own, match.place, network):
             report.left_over[theirs] = f"a classifier of other classes, {shapes}"
-        elif not wanted.is_floating_point():  # indices that follow from sizes
+        elif _follows_from_sizes(own, wanted):
             report.left_over[theirs] = f"depends on sizes, {shapes}"
         else:
             misfits.append(f"{own}: {shapes}")
@@ -237,6 +237,11 @@ def _with_joined_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def _follows_from_sizes(name: str, value: Tensor) -> bool:
+    """Say whether a value is an index, a counter, or a table of relative places, which the network knows by itself."""
+    return not value.is_floating_point() or name.endswith("relative_coords_table")
+
+
 def _is_classifier(own: str, place: str, names: Iterable[str]) -> bool:
     common = common_names(_under(list(names), place).values())
     return common.get(own.removeprefix(place), common_names([own])[own]).startswith(_CLASSIFIER)
@@ -253,7 +258,7 @@ def _why_left(name: str) -> str:
 def _refuse_missing(
     report: WeightReport, match: _Match, network: Mapping[str, Tensor], source: str, target: str
 ) -> None:
-    parameters = [own for own in report.missing if network[own].is_floating_point()]
+    parameters = [own for own in report.missing if not _follows_from_sizes(own, network[own])]
     needed = [own for own in parameters if not _is_classifier(own, match.place, network)]
     if not needed:
         return

@@ -3,8 +3,8 @@
 `common_names` gives the names of a network the form in which all libraries agree, on both sides: a weight of a file and
 one of a network belong together when their common names are equal. Common names of a residual network are `stem.conv`,
 `stem.norm`, `stage1.0.conv1`, `stage1.0.norm1`, `stage1.0.shortcut.conv` and `classifier`, those of a second pathway
-begin with `fast.`, lateral connections are `fuse0.conv`; those of vision transformers are timm's. A name that no rule
-knows stays.
+begin with `fast.`, lateral connections are `fuse0.conv`; those of vision transformers are timm's, those of Swin
+transformers and of TimeSformer their authors', those of BN-Inception ours. A name that no rule knows stays.
 """
 
 from __future__ import annotations
@@ -115,7 +115,39 @@ _TRANSFORMERS: _Rules = (
     (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.", r"blocks.\1.mlp.fc1."),
     (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.", r"blocks.\1.mlp.fc2."),
     (r"heads\.head\.", "classifier."),
-    (r"(?:head|heads|classifier|linear)\.(?:\d\.)?(?=weight$|bias$)", "classifier."),  # with a dropout before it
+    # With a dropout before it (`head.1`), or a pooling (`head.fc`).
+    (r"(?:head|heads|classifier|linear|last_linear)\.(?:\d\.|fc\.)?(?=weight$|bias$)", "classifier."),
+)
+_SWIN_MLP: _Rules = ((r"\.mlp\.0\.", ".mlp.fc1."), (r"\.mlp\.3\.", ".mlp.fc2."))
+_TIMESFORMER: _Rules = tuple(  # mmaction2's: attention 0 is the one over time
+    (rf"transformer_layers\.layers\.(\d+)\.{theirs}", rf"blocks.\1.{ours}")
+    for theirs, ours in (
+        (r"attentions\.0\.norm\.", "temporal_norm1."),
+        (r"attentions\.0\.attn\.in_proj_", "temporal_attn.qkv."),
+        (r"attentions\.0\.attn\.out_proj\.", "temporal_attn.proj."),
+        (r"attentions\.0\.temporal_fc\.", "temporal_fc."),
+        (r"attentions\.1\.norm\.", "norm1."),
+        (r"attentions\.1\.attn\.in_proj_", "attn.qkv."),
+        (r"attentions\.1\.attn\.out_proj\.", "attn.proj."),
+        (r"ffns\.0\.norm\.", "norm2."),
+        (r"ffns\.0\.layers\.0\.0\.", "mlp.fc1."),
+        (r"ffns\.0\.layers\.1\.", "mlp.fc2."),
+    )
+)
+_BN_INCEPTION: _Rules = tuple(
+    (rf"{theirs}{end}\.", rf"{ours}.{kind}.")
+    for theirs, ours in (
+        ("conv1_7x7_s2", "stem.conv1"),
+        ("conv2_3x3_reduce", "stem.reduce2"),
+        ("conv2_3x3", "stem.conv2"),
+        (r"inception_(\d\w)_1x1", r"blocks.\1.one"),
+        (r"inception_(\d\w)_3x3_reduce", r"blocks.\1.three.reduce"),
+        (r"inception_(\d\w)_3x3", r"blocks.\1.three.conv"),
+        (r"inception_(\d\w)_double_3x3_reduce", r"blocks.\1.twice.reduce"),
+        (r"inception_(\d\w)_double_3x3_([12])", r"blocks.\1.twice.conv\2"),
+        (r"inception_(\d\w)_pool_proj", r"blocks.\1.proj"),
+    )
+    for end, kind in (("", "conv"), ("_bn", "norm"))
 )
 
 
@@ -124,7 +156,9 @@ def _compiled(rules: _Rules) -> list[tuple[re.Pattern[str], str]]:
 
 
 _FIRST = _compiled(_PATHWAYS)
-_THEN = _compiled((*_TORCHVISION, *_MMACTION, *_PYTORCHVIDEO, *_PYSLOWFAST, *_TRANSFORMERS))
+_THEN = _compiled(
+    (*_TORCHVISION, *_MMACTION, *_PYTORCHVIDEO, *_PYSLOWFAST, *_TRANSFORMERS, *_TIMESFORMER, *_BN_INCEPTION)
+)
 # What tells where names come from, most telling first.
 _ORIGINS = tuple(
     (origin, re.compile(sign))
@@ -132,17 +166,25 @@ _ORIGINS = tuple(
         ("eztorch's predecessor", r"momentum_(trunk|projector)\."),
         ("eztorch", r"(target\.)?trunk\.|queue\."),
         ("PySlowFast", r"s1\.pathway0_stem\.|s2\.pathway0_res0\."),
-        ("mmaction2", r"cls_head\.|(.*\.)?layer1\.0\.conv1\.conv\.|(.*\.)?patch_embed\.projection\."),
+        (
+            "mmaction2",
+            r"cls_head\.|(.*\.)?transformer_layers\.layers\.0\.|(.*\.)?layer1\.0\.conv1\.conv\.|(.*\.)?patch_embed\.projection\.",
+        ),
         ("solo-learn", r"momentum_backbone\.|backbone\.(layer1|blocks)\."),
         ("lightly", r"backbone\.(\d|vit\.)|backbone_momentum\."),
         ("pytorchvideo", r"(.*\.)?blocks\.\d+\.(res_blocks|multipathway_blocks)\."),
         ("torchvision (vision transformer)", r"(.*\.)?encoder\.layers\.encoder_layer_0\."),
+        ("torchvision (Swin)", r"(.*\.)?features\.[01]\.0\.attn\."),
+        ("Swin's authors or timm", r"(.*\.)?layers\.0\.blocks\.0\.attn\."),
+        ("TimeSformer's authors", r"(.*\.)?blocks\.0\.temporal_attn\."),
+        ("TSN (BN-Inception)", r"(.*\.)?inception_3a_1x1\."),
         ("timm (vision transformer)", r"(.*\.)?blocks\.0\.attn\.qkv\."),
         ("torchvision or timm (residual network)", r"(.*\.)?layer1\.0\.conv1\.weight"),
     )
 )
 KNOWN_FORMATS = (
-    "eztorch, its predecessor, torchvision, timm, pytorchvideo, PySlowFast, mmaction2, solo-learn and lightly"
+    "eztorch, its predecessor, torchvision, timm, pytorchvideo, PySlowFast, mmaction2, solo-learn, lightly, and the "
+    "authors of TSN, TimeSformer and Swin"
 )
 
 
@@ -214,7 +256,33 @@ def _numbered(names: list[str]) -> dict[str, str]:
         return {name: re.sub(r"^blocks\.(\d+)\.", lambda found: f"blocks.{ranks[found[1]]}.", name) for name in names}
     if "s1.pathway0_stem.conv_xy.weight" in names:  # X3D: `conv`, elsewhere the whole stem, is the half over time
         return {"s1.pathway0_stem.conv.weight": "s1.pathway0_stem.conv_t.weight"}
+    if any(re.search(r"\.attn\.(relative_position_bias_table|logit_scale)$", name) for name in names):
+        return _swin_names(names)
     return {}
+
+
+def _swin_names(names: list[str]) -> dict[str, str]:
+    """Return the names of a Swin transformer as its authors have them, the merging of patches behind a stage.
+
+    torchvision has stages and mergings in one list, for images the patch embedding before them; timm has the merging
+    before the next stage.
+
+    >>> list(_swin_names(["features.0.2.bias", "features.1.0.mlp.3.bias", "features.2.norm.bias"]).values())
+    ['patch_embed.norm.bias', 'layers.0.blocks.0.mlp.fc2.bias', 'layers.0.downsample.norm.bias']
+    """
+    for_clips = any(name.startswith("features.0.0.attn.") for name in names)
+    before_a_stage = not any(name.startswith("layers.0.downsample.") for name in names)
+    found = {}
+    for name in names:
+        if match := re.match(r"features\.(\d+)\.(.+)", name):
+            place, rest = int(match[1]) - (not for_clips), match[2]
+            part = "patch_embed" if place < 0 else f"layers.{place // 2}.{('blocks', 'downsample')[place % 2]}"
+            for old, new in ((r"0\.(?=\w+$)", "proj."), (r"2\.(?=\w+$)", "norm.")) if place < 0 else _SWIN_MLP:
+                rest = re.sub(old, new, rest)
+            found[name] = f"{part}.{rest}"
+        elif before_a_stage and (match := re.match(r"layers\.(\d+)\.(downsample\..+)", name)):
+            found[name] = f"layers.{int(match[1]) - 1}.{match[2]}"
+    return found
 
 
 def _ranks(names: list[str], pattern: str) -> dict[str, int]:

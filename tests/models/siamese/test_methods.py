@@ -14,7 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import Dataset
 
-from eztorch.utils.errors import DataError
+from eztorch.utils.config import build, problems
+from eztorch.utils.errors import ConfigError, DataError
 
 
 def _module(name: str) -> ModuleType:
@@ -125,3 +126,22 @@ def test_step__names_the_number_of_views_that_is_missing(name):
     batch = {"input": [torch.randn(4, 3, 4, 4)], "label": torch.zeros(4, dtype=torch.long)}
     with pytest.raises(DataError, match=r"1 view\(s\) and the model expects 2"):
         methods.make(name).training_step(batch, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "hint"),
+    [
+        ("moco", "shufle_bn", "Did you mean 'shuffle_bn'"),
+        ("moco", "coeff", "unknown key 'coeff'"),  # of another method
+        ("sce", "coef", "Did you mean 'coeff'"),
+        ("sce on tokens", "positive_radios", "Did you mean 'positive_radius'"),
+        ("sce distillation of tokens", "scheduler_coeff", "unknown key 'scheduler_coeff'"),
+    ],
+)
+def test_build__names_a_key_that_no_group_of_the_method_has(name, key, hint):
+    kind, keys = methods.METHODS[name]
+    spec = {"_target_": f"eztorch.models.siamese.{kind}", **keys, "trunk": nn.Flatten(), "optimizer": methods.sgd}
+    with pytest.raises(ConfigError, match=hint):
+        build({**spec, key: 1})
+    assert any(hint in problem for problem in problems({**spec, key: 1}))
+    assert not list(problems(spec))

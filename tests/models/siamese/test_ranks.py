@@ -27,6 +27,10 @@ def _script() -> ModuleType:
 
 
 ranks = _script()
+# What rounding may do in five steps of single precision: processors sum in different orders, and whitening and
+# cross-correlation magnify it. A gradient that is lost between processes makes a hundred times that and more.
+_LOSSES = {"rtol": 1e-5, "atol": 1e-5}
+_WEIGHTS = {"rtol": 1e-4, "atol": 2e-5}
 
 
 def _free_port() -> int:
@@ -72,10 +76,10 @@ def test_two_processes__losses_and_weights_are_those_of_one(one, two, name):
     results = [rank[name] for rank in two]
     assert [r["steps"] for r in (one[name], *results)] == [ranks.STEPS] * 3
     means = torch.tensor([r["losses"] for r in results], dtype=torch.float64).mean(dim=0)
-    torch.testing.assert_close(means, torch.tensor(one[name]["losses"], dtype=torch.float64), rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(means, torch.tensor(one[name]["losses"], dtype=torch.float64), **_LOSSES)
     assert max(one[name]["losses"]) - min(one[name]["losses"]) > 1e-3  # the model moved
     for key, value in one[name]["state"].items():
-        torch.testing.assert_close(results[0]["state"][key], value, rtol=1e-5, atol=2e-6, msg=key)
+        torch.testing.assert_close(results[0]["state"][key], value, **_WEIGHTS, msg=key)
 
 
 @pytest.mark.parametrize("name", ranks.SETTINGS)
@@ -89,5 +93,5 @@ def test_two_processes__both_ranks_end_with_the_same_state(two, name):
 @pytest.mark.parametrize("name", [name for name in ranks.SETTINGS if not name.endswith(", cached")])
 def test_gradient_cache__changes_nothing_but_memory(one, name):
     cached = one[f"{name}, cached"]
-    torch.testing.assert_close(cached["losses"], one[name]["losses"], rtol=2e-6, atol=2e-6)
-    torch.testing.assert_close(cached["state"], one[name]["state"], rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(cached["losses"], one[name]["losses"], **_LOSSES)
+    torch.testing.assert_close(cached["state"], one[name]["state"], **_WEIGHTS)

@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from eztorch.models.trunks import create_vit
-from eztorch.models.trunks.vit import Block, VisionTransformer, sine_cosine_positions
+from eztorch.models.trunks.positions import resize_grid, sine_cosine_positions
+from eztorch.models.trunks.transformer import Block
+from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.utils.errors import ConfigError
 
 
@@ -93,9 +95,69 @@ def test_drop_path__drops_whole_samples_in_training_alone():
     assert not (block.eval()(x) == x).flatten(1).all(dim=1).any()
 
 
+@pytest.mark.parametrize(("name", "millions"), [("tiny", 5.72), ("small", 22.05), ("base", 86.57), ("large", 304.33)])
+def test_create_vit__with_learned_positions_and_1000_classes_has_the_published_number_of_parameters(name, millions):
+    # DeiT's table 5 (arXiv 2012.12877) has 5M, 22M, 86M, ViT's table 1 307M; the digits are timm's and torchvision's.
+    with torch.device("meta"):
+        network = create_vit(name, pool="token", positions="learned", input_size=(224, 224), num_classes=1000)
+    assert f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}" == f"{millions:.2f}"
+
+
+@pytest.mark.parametrize(("patch", "size"), [((4, 4), (8, 12)), ((2, 4, 4), (4, 8, 12))])
+@pytest.mark.parametrize("pool", ["mean", "token"])
+def test_learned_positions__are_added_to_the_tokens_of_their_places(patch, size, pool):
+    options = {"patch": patch, "embed_dim": 12, "depth": 1, "num_heads": 3, "pool": pool}
+    network = VisionTransformer(**options, positions="learned", input_size=size).eval()
+    places = math.prod(side // part for side, part in zip(size, patch, strict=True))
+    assert network.pos_embed.shape == (1, places + (pool == "token"), 12)
+    x = torch.randn(2, 3, *size)
+    seen = []
+    network.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(x)
+    patches = network.patch_embed(x)[0]
+    tokens = patches if pool == "mean" else torch.cat([network.cls_token.expand(2, -1, -1), patches], dim=1)
+    torch.testing.assert_close(seen[0], tokens + network.pos_embed)
+    assert network.get_param_layer_id("pos_embed") == 0
+
+
+def test_learned_positions__are_interpolated_to_other_inputs_over_time_and_space_apart():
+    network = VisionTransformer(
+        patch=(2, 4, 4), embed_dim=6, depth=1, num_heads=1, positions="learned", input_size=(8, 8, 8)
+    )
+    grid = network.pos_embed.detach().view(4, 2, 2, 6)
+    resized = resize_grid(network.pos_embed, (4, 2, 2), (2, 2, 2)).view(2, 2, 2, 6)
+    torch.testing.assert_close(resized, torch.stack([(grid[0] + grid[1]) / 2, (grid[2] + grid[3]) / 2]))
+    space = resize_grid(network.pos_embed, (4, 2, 2), (4, 3, 5)).view(4, 15, 6)
+    for time in range(4):
+        torch.testing.assert_close(space[time], resize_grid(grid[time].reshape(1, 4, 6), (2, 2), (3, 5))[0])
+    constant = resize_grid(torch.ones(1, 16, 6), (4, 2, 2), (3, 5, 7))
+    torch.testing.assert_close(constant, torch.ones(1, 105, 6))
+    features = network(torch.randn(1, 3, 4, 12, 20))
+    features.sum().backward()
+    assert features.shape == (1, 6)
+    assert network.pos_embed.grad.abs().sum() > 0
+
+
+def test_vit__makes_logits_of_its_features():
+    options = {"patch": (4, 4), "embed_dim": 12, "depth": 2, "num_heads": 3}
+    classifier = VisionTransformer(**options, num_classes=5).eval()
+    features = VisionTransformer(**options).eval()
+    missing, unexpected = features.load_state_dict(classifier.state_dict(), strict=False)
+    assert (missing, unexpected) == ([], ["head.weight", "head.bias"])
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(classifier(x), classifier.head(features(x)))
+    assert (classifier.num_layers, features.num_layers) == (4, 3)
+    assert classifier.get_param_layer_id("head.bias") == 3
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
+        ({"positions": "learned"}, "positions=learned and input_size=None; learned positions, and no others"),
+        ({"input_size": (8, 8)}, r"positions=fixed and input_size=\(8, 8\)"),
+        ({"positions": "learnt"}, "Did you mean 'learned'"),
+        ({"positions": "learned", "input_size": (8, 30), "patch": (4, 4)}, r"\(8, 30\) cannot be cut into patches"),
+        ({"num_classes": -1}, "num_classes=-1"),
         ({"patch": (4,)}, r"patch=\[4\]; expected \[height, width\]"),
         ({"embed_dim": 10, "num_heads": 3}, "num_heads=3 does not divide embed_dim=10"),
         ({"pool": "tokn"}, "token"),

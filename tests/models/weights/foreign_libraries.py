@@ -9,7 +9,7 @@ import warnings
 import torch
 
 from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_vit
-from eztorch.models.trunks.vit import sine_cosine_positions
+from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.weights import load_tensors
 
 IMAGES, CLIPS = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 8, 48, 48)

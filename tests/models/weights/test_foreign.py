@@ -13,7 +13,7 @@ from foreign_libraries import stir
 from torch import nn
 
 from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_vit
-from eztorch.models.trunks.vit import sine_cosine_positions
+from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.weights import load_tensors, origin
 
 
@@ -42,13 +42,13 @@ def test_foreign__torchvision_residual_networks_in_ours_for_images(name):
 
 
 def test_foreign__torchvision_residual_networks_inflate_into_ours_for_clips():
-    theirs = stir(torchvision.models.resnet50())
+    theirs = stir(torchvision.models.resnet50()).double()  # features of 50 layers of random weights are large
     theirs.fc = nn.Identity()
-    ours = create_resnet3d_basic(model_depth=50)  # has no stride over time
+    ours = create_resnet3d_basic(model_depth=50).double()  # has no stride over time
     report = load_tensors(ours, theirs.state_dict(), inflation="centre")
     assert len(report.inflated) == 53
     assert report.matched["blocks.4.res_blocks.2.branch2.conv_c.weight"] == "layer4.2.conv3.weight"
-    frame = torch.randn(1, 3, 64, 64)
+    frame = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         maps = ours.eval()(frame[:, :, None].expand(-1, -1, 4, -1, -1))
         torch.testing.assert_close(maps.mean(dim=(2, 3, 4)), theirs(frame), rtol=1e-4, atol=1e-4)

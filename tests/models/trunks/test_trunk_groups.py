@@ -1,4 +1,4 @@
-"""Every group of a trunk for clips: composed, counted, and run as a user has it."""
+"""Groups of trunks for clips and images: composed, counted, and run as a user has them."""
 
 import functools
 import importlib
@@ -20,9 +20,10 @@ ZOO = "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/mo
 X3D = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
 MMACTION = "https://github.com/open-mmlab/mmaction2/blob/main/configs/recognition/i3d/README.md"
 TORCHVISION = "the meta data of torchvision's weights"
+VIVIT = "table 2 of arXiv 2103.15691"
 
-# group: native input, features, published millions of parameters with 400 classes, multiply-adds in 1e9 and of which
-# input, source.
+# group: native input, features, published millions of parameters with 400 classes (images: 1000), multiply-adds in 1e9
+# and of which input, source.
 GROUPS = {
     "slow_r50": ((8, 224, 224), 2048, "32.45", 54.52, (8, 256, 256), ZOO),
     "c2d_r50": ((8, 224, 224), 2048, "24.33", 25.89, (8, 256, 256), ZOO),
@@ -44,7 +45,26 @@ GROUPS = {
     "s3d_g": ((64, 224, 224), 1024, None, None, None, "gates of torchvision's s3d: see test_feature_gates.py"),
     "mvit_v1_b": ((16, 224, 224), 768, "36.610672", 70.599, (16, 224, 224), TORCHVISION),
     "mvit_v2_s": ((16, 224, 224), 768, "34.537744", 64.224, (16, 224, 224), TORCHVISION),
+    "swin3d_t": ((32, 224, 224), 768, "28.158070", 43.882, (16, 224, 224), TORCHVISION),
+    "swin3d_s": ((32, 224, 224), 768, "49.816678", 82.841, (16, 224, 224), TORCHVISION),
+    "swin3d_b": ((32, 224, 224), 1024, "88.048984", 140.667, (16, 224, 224), TORCHVISION),
+    "vivit_base": ((32, 224, 224), 768, "115.1", 284.4, (32, 224, 224), VIVIT),
+    "timesformer_base": ((8, 224, 224), 768, None, None, None, "see test_timesformer.py"),
+    "tsn_bninception": ((8, 224, 224), 1024, None, None, None, "see test_bn_inception.py"),
+    "tsn_inception_resnet_v2": ((3, 299, 299), 1536, None, None, None, "see test_timm_networks.py"),
+    "vit_base_video": ((16, 224, 224), 768, None, None, None, "see test_vit.py"),
+    "resnet3d": ((8, 112, 112), 512, None, None, None, "see test_resnet3d.py"),
+    "vit_base": ((224, 224), 768, None, None, None, "see test_vit.py"),
+    "resnet50": ((224, 224), 2048, "25.557032", 4.089, (224, 224), TORCHVISION),
+    "swin_t": ((224, 224), 768, "28.288354", 4.491, (224, 224), TORCHVISION),
+    "swin_s": ((224, 224), 768, "49.606258", 8.741, (224, 224), TORCHVISION),
+    "swin_b": ((224, 224), 1024, "87.768224", 15.431, (224, 224), TORCHVISION),
+    "swin_v2_t": ((256, 256), 768, "28.351570", 5.94, (256, 256), TORCHVISION),
+    "swin_v2_s": ((256, 256), 768, "49.737442", 11.546, (256, 256), TORCHVISION),
+    "swin_v2_b": ((256, 256), 1024, "87.930848", 20.325, (256, 256), TORCHVISION),
+    "timm": ((224, 224), 768, "28.59", 4.47, (224, 224), "table 9 of arXiv 2201.03545 and timm's results"),
 }
+TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3}  # of transformers
 # A small input of each kind of network, and what makes it so where it is not the input alone.
 SMALL = {
     "i3d_nl_r50": ((4, 32, 32), {}),
@@ -59,7 +79,24 @@ SMALL = {
     "s3d_g": ((16, 32, 32), {}),
     "mvit_v1_b": ((4, 32, 32), {"temporal_size": 4, "spatial_size": [32, 32]}),
     "mvit_v2_s": ((4, 32, 32), {"temporal_size": 4, "spatial_size": [32, 32]}),
+    "swin3d_t": ((4, 32, 32), {}),
+    "vivit_base": ((4, 32, 32), {**TINY, "temporal_depth": 1, "input_size": [4, 32, 32]}),
+    "timesformer_base": ((2, 32, 32), {**TINY, "input_size": [2, 32, 32]}),
+    "tsn_bninception": ((1, 64, 64), {}),
+    "vit_base_video": ((4, 32, 32), TINY),
+    "resnet3d_small": ((4, 32, 32), {}),
+    "vit_base": ((32, 32), {**TINY, "pool": "token", "positions": "learned", "input_size": [32, 32]}),
+    "resnet50": ((32, 32), {"name": "resnet18"}),
+    "swin_t": ((32, 32), {}),
+    "swin_v2_t": ((32, 32), {}),
+    "timm": ((64, 64), {"name": "convnext_atto"}),
 }
+EXPORTED = (
+    *("vit_base", "vit_base_video", "vivit_base", "timesformer_base", "resnet3d_small"),
+    *(pytest.param(group, marks=pytest.mark.slow) for group in ("swin_t", "swin_v2_t", "swin3d_t", "tsn_bninception")),
+)
+# How far bfloat16 may be off. Swin's second version divides cosines by small temperatures.
+COARSE = {"swin_v2_t": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +104,7 @@ def specs():
     """What each group composes to."""
     found = {}
     with initialize_config_dir(str(Path(eztorch.__file__).parent / "configs"), version_base=None):
-        for group in GROUPS:
+        for group in {**GROUPS, **SMALL}:
             spec = OmegaConf.to_container(compose(f"model/trunk/{group}")["model"]["trunk"])
             assert list(problems(spec)) == []
             found[group] = spec
@@ -76,21 +113,26 @@ def specs():
 
 @pytest.fixture(scope="module")
 def on_meta(specs):
-    """Networks of the groups without memory, the same ones for all tests: with features, or with 400 classes."""
+    """Networks of the groups without memory, the same ones for all tests: with features, or with a classifier."""
 
     @functools.cache
     def built(group, classes=0):
         with torch.device("meta"):
-            return build(with_classes(specs[group]) if classes else specs[group]).eval()
+            return build(with_classes(specs[group], classes) if classes else specs[group]).eval()
 
     return built
 
 
-def with_classes(spec):
-    """The same network with a classifier of 400 classes."""
+def classes_of(group):
+    """As many as published figures are of."""
+    return 400 if len(GROUPS[group][0]) == 3 else 1000
+
+
+def with_classes(spec, classes=400):
+    """The same network with a classifier."""
     if "head" in spec:
-        return {**spec, "head": {**spec["head"], "num_classes": 400}}
-    return {**spec, "num_classes": 400}
+        return {**spec, "head": {**spec["head"], "num_classes": classes}}
+    return {**spec, "num_classes": classes}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -104,19 +146,19 @@ def test_groups__give_features_of_their_native_input(group, on_meta):
 @pytest.mark.parametrize("group", [group for group, (_, _, millions, *_) in GROUPS.items() if millions])
 def test_groups__have_the_published_parameters_and_cost(group, on_meta):
     _, _, millions, multiply_adds, shape, _ = GROUPS[group]
-    classifier = on_meta(group, 400)
+    classifier = on_meta(group, classes_of(group))
     digits = len(millions.partition(".")[2])
     assert f"{sum(p.numel() for p in classifier.parameters()) / 1e6:.{digits}f}" == millions
     if multiply_adds is not None:
         with FlopCounterMode(display=False) as counter:
-            assert classifier(torch.empty(1, 3, *shape, device="meta")).shape == (1, 400)
+            assert classifier(torch.empty(1, 3, *shape, device="meta")).shape == (1, classes_of(group))
         # What is published counts normalisations, too, which torch's counter leaves out.
         assert counter.get_total_flops() / 2e9 == pytest.approx(multiply_adds, rel=0.03)
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_groups__every_parameter_has_a_layer_in_the_order_of_the_network(group, on_meta):
-    network = on_meta(group, 400)
+    network = on_meta(group, classes_of(group))
     layers = [network.get_param_layer_id(name) for name, _ in network.named_parameters()]
     assert set(layers) == set(range(network.num_layers))
     if "slowfast" not in group:  # whose pathways come one after the other
@@ -140,12 +182,13 @@ def test_groups__learn_save_and_load(group, specs):
         expected = network.eval()(clips)
         scale = expected.abs().max()
         assert not torch.allclose(expected[0] / scale, expected[1] / scale)
-        network.to(memory_format=torch.channels_last_3d)
-        last = network(clips.to(memory_format=torch.channels_last_3d))
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        network.to(memory_format=formats[4 if group.startswith("tsn") else clips.ndim])
+        last = network(clips.to(memory_format=formats[clips.ndim]))
         torch.testing.assert_close(last / scale, expected / scale, rtol=1e-3, atol=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
             coarse = network(clips).float()
-        torch.testing.assert_close(coarse / scale, expected / scale, rtol=0.1, atol=0.05)
+        torch.testing.assert_close(coarse / scale, expected / scale, rtol=0.1, atol=COARSE.get(group, 0.05))
 
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
     features = network.train()(clips)
@@ -166,6 +209,19 @@ def test_groups__learn_save_and_load(group, specs):
         trained = network.eval()(clips)
         assert trained.isfinite().all()
         torch.testing.assert_close(other.eval()(clips), trained)
+
+
+@pytest.mark.parametrize("group", EXPORTED)
+def test_groups__export_for_any_number_of_inputs_and_compile_as_a_whole(group, specs):
+    shape, options = SMALL[group]
+    network = small(specs[group], options).eval()
+    two, three = torch.randn(2, 3, *shape), torch.randn(3, 3, *shape)
+    with torch.no_grad():
+        program = torch.export.export(network, (two,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+        torch.testing.assert_close(program(three), network(three), rtol=1e-3, atol=1e-4)
+        torch.compiler.reset()
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(two), network(two), rtol=1e-3, atol=1e-4)
 
 
 def hub():

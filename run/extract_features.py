@@ -1,0 +1,12 @@
+"""Write the features of a network to disk: python run/extract_features.py -cp configs -cn EXPERIMENT key=value ... ."""
+
+import sys
+from pathlib import Path
+
+# A checkout runs its own code, also where eztorch is not installed or is installed from elsewhere.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from eztorch.engine.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main("extract_features", script=sys.argv[0]))
