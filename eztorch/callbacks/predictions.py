@@ -108,7 +108,7 @@ class PredictionWriter(Callback):
         """Bring everything together, write it and measure it."""
         kinds = all_gather_list([] if self._totals is None else [self._totals.multi_label])
         if not kinds:
-            say(trainer, "The test gave no logits: there are no predictions to write.")
+            say(trainer, "The test gave no logits of one target: there are no predictions to write.")
             return
         if self._totals is None:  # every sample of this process failed, or it had none
             self._totals = ViewTotals(_aggregation(pl_module), multi_label=kinds[0])

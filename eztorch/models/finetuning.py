@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,7 +44,8 @@ class FinetuningModel(Classifier):
         freeze_bn_layers: `statistics` (or true): the batch normalisations of the trunk use the statistics that they
             have; `all`: their scales and shifts do not learn either.
         label_smoothing: Share of the target that is spread over all classes in training.
-        loss: `cross_entropy` (classes, or soft labels) or `bce` (several labels); see `eztorch.models.criteria`.
+        loss: As in `SupervisedModel`, like `class_weights`.
+        class_weights: How much a training sample counts by its class: `balanced`, or a number for each class.
         **shared: Transforms and time augmentations, see `Classifier`.
 
     Raises:
@@ -64,10 +65,12 @@ class FinetuningModel(Classifier):
         update_bn_momentum: bool = False,
         freeze_bn_layers: bool | str = False,
         label_smoothing: float = 0.0,
-        loss: str = "cross_entropy",
+        loss: str | Mapping[str, Any] = "cross_entropy",
+        class_weights: str | Sequence[float] | None = None,
         **shared: Unpack[ClassifierKeys],
     ) -> None:
-        super().__init__(optimizer, make_criterion(loss, label_smoothing=label_smoothing), **shared)
+        criterion = make_criterion(loss, label_smoothing=label_smoothing, class_weights=class_weights)
+        super().__init__(optimizer, criterion, **shared)
         self.frozen_norms = choose(_FROZEN_NORMS, str(freeze_bn_layers), "model.freeze_bn_layers")
         _check_groups(two_groups, optimizer, freeze_trunk=freeze_trunk)
         if update_bn_momentum and (freeze_trunk or self.frozen_norms is not None):

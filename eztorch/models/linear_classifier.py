@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,7 +28,8 @@ class LinearClassifierEvaluation(Classifier):
         pretrained_trunk_path: File of weights of the trunk, see `eztorch.models.weights.load_weights`.
         trunk_pattern: What the names of the trunk begin with in that file, for example `^(trunk\.)`; None: found out.
         label_smoothing: Share of the target that is spread over all classes in training.
-        loss: `cross_entropy` (classes, or soft labels) or `bce` (several labels); see `eztorch.models.criteria`.
+        loss: As in `SupervisedModel`, like `class_weights`.
+        class_weights: How much a training sample counts by its class: `balanced`, or a number for each class.
         **shared: Transforms and time augmentations, see `Classifier`.
 
     Raises:
@@ -44,10 +45,12 @@ class LinearClassifierEvaluation(Classifier):
         pretrained_trunk_path: str | None = None,
         trunk_pattern: str | None = None,
         label_smoothing: float = 0.0,
-        loss: str = "cross_entropy",
+        loss: str | Mapping[str, Any] = "cross_entropy",
+        class_weights: str | Sequence[float] | None = None,
         **shared: Unpack[ClassifierKeys],
     ) -> None:
-        super().__init__(optimizer, make_criterion(loss, label_smoothing=label_smoothing), **shared)
+        criterion = make_criterion(loss, label_smoothing=label_smoothing, class_weights=class_weights)
+        super().__init__(optimizer, criterion, **shared)
         self.trunk = build_trunk(trunk, pretrained_trunk_path, trunk_pattern)
         self.classifier = build_classifier(classifier, self.trunk)
         self.train()
