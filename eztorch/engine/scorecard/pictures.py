@@ -84,22 +84,21 @@ def _neighbours(measured: Measured, settings: ScorecardSettings) -> Iterator[_Dr
 
 def _answers(title: str, predictions: Predictions) -> Iterator[_Drawn]:
     """Show which classes are confused, how each fares, and how far probabilities can be trusted."""
-    import numpy as np
-
+    from eztorch.evaluation.metrics import confusion_matrix, reliability_bins
     from eztorch.visualization.calibration import reliability_figure
     from eztorch.visualization.confusion import confusion_figure
     from eztorch.visualization.per_class import class_accuracy_figure
 
-    labels, scores = predictions.labels.numpy(), predictions.scores.numpy()
-    labels, scores = labels[labels >= 0], scores[labels >= 0]
-    if not len(labels):
+    if not (predictions.labels >= 0).any():
         return
-    answers, size = scores.argmax(axis=1), scores.shape[1]
     names = list(predictions.class_names) or None
-    matrix = np.bincount(labels * size + answers, minlength=size * size).reshape(size, size)
+    matrix = confusion_matrix(predictions.scores, predictions.labels).numpy()
     yield f"{title}: confusions", partial(confusion_figure, matrix, names)
     yield f"{title}: classes", partial(class_accuracy_figure, matrix.diagonal(), matrix.sum(axis=1), names)
-    yield f"{title}: calibration", partial(reliability_figure, scores.max(axis=1), answers == labels)
+    yield (
+        f"{title}: calibration",
+        partial(reliability_figure, reliability_bins(predictions.scores, predictions.labels)),
+    )
 
 
 def _failures(
