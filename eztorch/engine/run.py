@@ -18,10 +18,12 @@ from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
 from eztorch.engine.features import extract_features
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
+from eztorch.engine.probing import linear_probe
 from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.scorecard import scorecard
 from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.utils.config import build, is_spec
+from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -84,22 +86,6 @@ def test(job: Job) -> Metrics:
         return run_test(job, checkpoint)
 
 
-def linear_probe(job: Job) -> Metrics:
-    """Fit the grid of `probe` on the features of the trunk of the model.
-
-    Raises:
-        ConfigError: There is no such section, or the model has no trunk.
-    """
-    section, trunk = job.config.get("probe"), getattr(job.model, "trunk", None)
-    if not is_spec(section):
-        raise ConfigError("There is no section probe, which says what to fit: write +evaluation@probe=linear_probe.")
-    if trunk is None:
-        raise ConfigError(f"{type(job.model).__name__} has no trunk whose features could be probed.")
-    probe = build(section, trunk=trunk, transform=job.model.val_transform)
-    job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
-    return _last_metrics(job.trainer)
-
-
 def _last_metrics(trainer: Trainer) -> Metrics:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -113,6 +99,7 @@ _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "extract_features": (extract_features, ()),
     "knn": (evaluate_knn, ()),
     "retrieval_from_bank": (evaluate_retrieval, ()),
+    "scorecard": (scorecard, ()),
 }
 
 

@@ -78,7 +78,7 @@ def reliability_figure(
         ConfigError: There is no sample, or a confidence is no probability.
     """
     found = calibrate(confidence, correct, bins=bins)
-    canvas = Canvas(_SIDE + 104, _SIDE + _SHARES + 154, dark=dark)
+    canvas = Canvas(_SIDE + 104, _SIDE + _SHARES + 176, dark=dark)
     ink = canvas.theme.ink
     canvas.text(0, 2, f"Reliability: ECE {found.error:.1%}", size=TITLE, bold=True)
     mean, right = float(np.mean(np.asarray(confidence))), float(np.mean(np.asarray(correct)))
@@ -88,11 +88,10 @@ def reliability_figure(
     axes = canvas.axes(76, 58, _SIDE, _SIDE)
     has_any = found.counts > 0
     options: dict[str, Any] = {"align": "edge", "width": 0.92 * width}
-    axes.bar(left[has_any], found.accuracy[has_any], color=canvas.theme.colours[0], label="accuracy", **options)
-    axes.plot([0, 1], [0, 1], color=ink, linewidth=1, linestyle=(0, (4, 3)), label="as confident as right")
+    axes.bar(left[has_any], found.accuracy[has_any], color=canvas.theme.colours[0], **options)
+    axes.plot([0, 1], [0, 1], color=ink, linewidth=1, linestyle=(0, (4, 3)))
     points = (found.confidence[has_any], found.accuracy[has_any])
-    axes.plot(*points, "o", color=canvas.theme.colours[1], markersize=4, label="mean confidence of the bin")
-    axes.legend(loc="upper left", fontsize=NORMAL, frameon=False, labelcolor=ink)
+    axes.plot(*points, "o", color=canvas.theme.colours[1], markersize=4)
     below = canvas.axes(76, 58 + _SIDE + 38, _SIDE, _SHARES)
     below.bar(left, found.counts / found.counts.sum(), color=canvas.theme.soft, **options)
     for one, title, limit in ((axes, "accuracy", 1.0), (below, "samples", None)):
@@ -102,4 +101,6 @@ def reliability_figure(
         one.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         one.set_ylabel(title, fontsize=NORMAL, color=ink)
     below.set_xlabel("confidence", fontsize=NORMAL, color=ink)
+    legend = "dashed: as confident as right; points: mean confidence of a bin"
+    canvas.text(0, canvas.height - 20, legend, colour=canvas.theme.soft, width=canvas.width)
     return canvas.figure
