@@ -140,6 +140,7 @@ def load_checkpoint(model: LightningModule, path: Path) -> None:
 def weights_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return which weights a job has: their file and its digest, both None for random weights."""
     path = config.get("ckpt_path") or (config.get("pretrained") or {}).get("path")
+    path = path or config["model"].get("pretrained_trunk_path")
     if path is None:
         return {"path": None, "sha256": None}
     file = Path(path).expanduser().absolute()

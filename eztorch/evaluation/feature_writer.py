@@ -116,7 +116,8 @@ class FeatureWriter:
             The store, on every process.
 
         Raises:
-            ConfigError: There is no sample, or the processes do not share the folder.
+            ConfigError: The processes do not share the folder.
+            DataError: There is no sample, or features are too large for the dtype.
         """
         if self._rows:
             self._write_part()
@@ -184,6 +185,11 @@ class FeatureWriter:
             del gathered["count"]
         tensors = {key: value[first].contiguous() for key, value in gathered.items()}
         tensors["features"] = values.to(DTYPES[self.dtype]).contiguous()
+        if bool((tensors["features"].isinf() & values.isfinite()).any()):
+            raise DataError(
+                f"{self.folder}: features of up to {float(values.abs().max()):.3g} do not fit {self.dtype}; write "
+                "extract.dtype=float32."
+            )
         with atomic_file(self.folder / name) as temporary:
             save_file(tensors, temporary)
 

@@ -104,6 +104,13 @@ def test_feature_store__of_half_precision_gives_float32(tmp_path):
     assert torch.equal(store.rows(0, 4), expected.half().float())
 
 
+def test_feature_writer__refuses_features_that_half_precision_does_not_hold(tmp_path):
+    writer = FeatureWriter(tmp_path / "val", dtype="float16")
+    writer.add(torch.full((2, 6), 1e5), make_batch([0, 1]))
+    with pytest.raises(DataError, match=r"1e\+05 do not fit float16; write extract\.dtype=float32"):
+        writer.close(Data(2), {})
+
+
 def test_feature_store__lists_what_could_not_be_read(tmp_path):
     writer = FeatureWriter(tmp_path / "val")
     writer.add(torch.ones(2, 6), make_batch([0, 2]))
