@@ -17,7 +17,7 @@ from eztorch.engine.feature_settings import (
 from eztorch.engine.features import check_splits, extract, say
 from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.files import atomic_file
+from eztorch.utils.files import atomic_file, write_tensors
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -80,7 +80,7 @@ def classify_sets(
         if max(settings.ks) > len(bank):
             say(f"The bank has {len(bank)} samples: where k is more, all of them vote.")
         tensors = {f"k{k}_t{temperature:g}": classes for (k, temperature), classes in found.items()}
-        _save(run_dir / "knn_predictions.safetensors", {"idx": query.idx, "labels": query.labels, **tensors})
+        write_tensors(run_dir / "knn_predictions.safetensors", {"idx": query.idx, "labels": query.labels, **tensors})
     return metrics
 
 
@@ -181,7 +181,7 @@ def _keep_neighbours(run_dir: Path, query: FeatureSet, bank: FeatureSet, found: 
         "labels": bank.labels[found.rows].masked_fill(~is_there, -1),
         "similarity": found.similarity,
     }
-    _save(run_dir / "neighbours.safetensors", tensors)
+    write_tensors(run_dir / "neighbours.safetensors", tensors)
     content = {
         "format": "eztorch neighbours 1",
         "query": {"source": query.source, "names": _names(query, range(len(query)))},
@@ -199,10 +199,3 @@ def _names(features: FeatureSet, rows: Any) -> dict[str, str]:
     if not isinstance(features, FeatureStore) or not features.index["names"]:
         return {}
     return {str(int(features.idx[row])): features.name(row) for row in rows}
-
-
-def _save(path: Path, tensors: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    with atomic_file(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eztorch.evaluation.feature_store import CLIP_COLUMNS, FORMAT, INDEX, FeatureStore
 from eztorch.utils.distributed import all_gather_list, rank, world_size
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.files import atomic_file
+from eztorch.utils.files import atomic_file, write_tensors
 
 _PARTS = ".parts"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -164,8 +163,7 @@ class FeatureWriter:
     def _write_part(self) -> None:
         tensors = {name: torch.cat([row[name] for row in self._rows]) for name in self._rows[0]}
         path = self._part(rank(), len(self._part_rows))
-        with atomic_file(path) as temporary:
-            save_file(tensors, temporary)
+        write_tensors(path, tensors)
         self._part_rows.append(self._num_rows)
         self._rows, self._num_rows = [], 0
 
@@ -190,8 +188,7 @@ class FeatureWriter:
                 f"{self.folder}: features of up to {float(values.abs().max()):.3g} do not fit {self.dtype}; write "
                 "extract.dtype=float32."
             )
-        with atomic_file(self.folder / name) as temporary:
-            save_file(tensors, temporary)
+        write_tensors(self.folder / name, tensors)
 
     def _write_index(
         self,

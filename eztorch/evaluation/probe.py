@@ -14,7 +14,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_features
-from eztorch.evaluation.linear import LinearHeads, Standardization, fit_linear_heads, head_accuracies, held_out_rows
+from eztorch.evaluation.linear import (
+    LinearHeads,
+    Standardization,
+    fit_linear_heads,
+    head_accuracies,
+    head_losses,
+    held_out_rows,
+)
 from eztorch.evaluation.predictions import Predictions
 from eztorch.evaluation.sources import SourceFeatures, read_source
 from eztorch.models.steps import apply_transform, build_transform, is_empty
@@ -31,7 +38,8 @@ class _Head:
     """A head of the grid, with what was measured of it; the order is that of the choice, best last."""
 
     choice: float  # the accuracy to choose by
-    place: int = field(compare=True)  # earlier ones of the same accuracy are better, so it is negative
+    certainty: float  # the negative loss on the same samples: few samples leave many accuracies equal
+    place: int = field(compare=True)  # earlier ones are better where both are the same, so it is negative
     source: str = field(compare=False)
     learning_rate: float = field(compare=False)
     weight_decay: float = field(compare=False)
@@ -45,10 +53,11 @@ class LinearProbe(LightningModule):
     gives those of the validation split. Both are read as in evaluation (`feature_dataloader`), several clips of a video
     averaged, a sample once at any number of processes. The processes share the heads of the grid.
 
-    `selection: held_out` chooses on samples of the training split that no head of the grid has learned from; the chosen
-    pair of a rate and a decay, with its source, then learns from the whole training split and is measured on the
-    validation split, once. `selection: val` chooses on the validation split, so that its accuracy is the best of the
-    grid there, which is too good; it is for comparison with figures that were found like that.
+    `selection: held_out` chooses on samples of the training split that no head of the grid has learned from, by their
+    accuracy and, where that is the same, by their loss; the chosen pair of a rate and a decay, with its source, then
+    learns from the whole training split and is measured on the validation split, once. `selection: val` chooses on the
+    validation split, so that its accuracy is the best of the grid there, which is too good; it is for comparison with
+    figures that were found like that.
 
     Logged are `linear/acc_1` and `linear/acc_5` (more than 5 classes) of the chosen head on the validation split, with
     `linear/n_evaluated` and `linear/n_expected`, and `linear/held_out_acc_1`. `linear_probe.csv` in the run directory
@@ -230,13 +239,17 @@ class LinearProbe(LightningModule):
         for source, features in own.items():
             heads = self._fit(features[~out], train.labels[~out], mine, num_classes)
             measured = head_accuracies(heads, others[source], val.labels, num_wrong=val.num_wrong)[:, 0]
-            chosen_by = head_accuracies(heads, features[out], train.labels[out])[:, 0] if out.any() else measured
+            chosen_by = [measured, -head_losses(heads, others[source], val.labels)]
+            if out.any():
+                samples = features[out], train.labels[out]
+                chosen_by = [head_accuracies(heads, *samples)[:, 0], -head_losses(heads, *samples)]
             # In the order of the grid again: head i of it is the (i // W)-th of rank i % W.
-            rows = all_gather_uneven(torch.stack([chosen_by, measured], dim=1)).tolist()
+            rows = all_gather_uneven(torch.stack([*chosen_by, measured], dim=1)).tolist()
             numbers = [i for r in range(world_size()) for i in range(r, len(self.grid), world_size())]
             values = dict(zip(numbers, rows, strict=True))
             for i, (learning_rate, weight_decay) in enumerate(self.grid):
-                found.append(_Head(values[i][0], -len(found), source, learning_rate, weight_decay, values[i][1]))
+                accuracy, certainty, val_accuracy = values[i]
+                found.append(_Head(accuracy, certainty, -len(found), source, learning_rate, weight_decay, val_accuracy))
         return found
 
     def _fit(
