@@ -15,14 +15,19 @@ _TASK = "scorecard"
 _TITLES = {
     "acc_1": "top-1 accuracy",
     "acc_5": "top-5 accuracy",
+    "brier": "Brier score",
     "clip_acc_1": "top-1 accuracy of single views",
     "clip_acc_5": "top-5 accuracy of single views",
     "ece": "expected calibration error",
     "map": "mean average precision",
+    "mce": "maximum calibration error",
     "mean_class_acc": "mean accuracy of the classes",
+    "nll": "negative log-likelihood",
     **{f"r_{rank}": f"R@{rank}" for rank in (1, 5, 10, 15, 20, 25)},
 }
 _COUNTS = ("n_evaluated", "n_expected")
+# What no share is, and stands behind those that are.
+_NOT_SHARES = ("loss", "nll", "brier")
 
 
 @dataclass(frozen=True)
@@ -83,31 +88,24 @@ def shared_settings(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def read_entries(
-    protocol: str,
-    prefix: str,
-    metrics: Mapping[str, float],
-    settings: Mapping[str, Any],
-    command: str,
-    *,
-    not_shares: tuple[str, ...] = (),
+    protocol: str, prefix: str, metrics: Mapping[str, float], settings: Mapping[str, Any], command: str
 ) -> Iterator[Entry]:
-    """Yield the entries of the metrics of a protocol.
+    """Yield the entries of the metrics of a protocol, shares first.
 
     Args:
         protocol: How they were measured.
         prefix: What their names begin with; those of others are left out.
-        metrics: Values by name, with `n_evaluated` and `n_expected` among them.
+        metrics: Values by name, with `n_evaluated` and `n_expected` among them; other counts (`n_...`) are left out.
         settings: See `Entry`.
         command: See `Entry`.
-        not_shares: Ends of the names of metrics that are no shares.
     """
     own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
     evaluated, expected = (None if own.get(name) is None else int(own[name]) for name in _COUNTS)
-    for name, value in own.items():
-        if name in _COUNTS or name.endswith(_COUNTS):
+    for name in sorted(own, key=lambda name: name.endswith(_NOT_SHARES)):
+        if name.startswith("n_"):
             continue
-        is_share = not name.endswith(not_shares) if not_shares else True
-        yield Entry(protocol, _TITLES.get(name, name), value, is_share, evaluated, expected, settings, command)
+        is_share = not name.endswith(_NOT_SHARES)
+        yield Entry(protocol, _TITLES.get(name, name), own[name], is_share, evaluated, expected, settings, command)
 
 
 def repeating_command(job: Job, task: str) -> str:

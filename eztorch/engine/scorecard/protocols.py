@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from eztorch.evaluation.probe import LinearProbe
 
 _BANK, _QUERY = "train", "val"
-_NO_SHARES = ("loss", "nll", "brier", "num_groups")
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Measured:
         """Take the metrics of a protocol."""
         command = repeating_command(self.job, task)
         self.metrics |= metrics
-        self.entries += read_entries(protocol, prefix, metrics, settings, command, not_shares=_NO_SHARES)
+        self.entries += read_entries(protocol, prefix, metrics, settings, command)
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,11 @@ def _print(entries: Sequence[Entry], not_measured: dict[str, str], checkpoint: d
         is_new = entry.protocol != protocol
         protocol = entry.protocol
         rows.append((protocol * is_new, entry.metric, entry.shown, entry.over, in_one_line(own) * is_new))
-    title = f"Scorecard of {name}" + (f", {in_one_line(shared)}" if shared else "")
-    print_table(title, _COLUMNS, rows)
-    if not_measured:
-        print("Not measured: " + "; ".join(f"{name} ({reason})" for name, reason in not_measured.items()))
+    print_table(f"Scorecard of {name}", _COLUMNS, rows)
+    if shared:
+        print(f"All of them: {in_one_line(shared)}")
+    for reason in dict.fromkeys(not_measured.values()):
+        print(f"Not measured: {', '.join(name for name, other in not_measured.items() if other == reason)}: {reason}")
 
 
 def _write_page(measured: Measured, settings: ScorecardSettings, facts: dict[str, Any]) -> Path:
