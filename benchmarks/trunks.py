@@ -1,11 +1,12 @@
-"""Trunks for clips: clips a second, forward and training step, against the same network of pytorchvideo.
+"""Trunks: clips or images a second, forward and training step, against the same network of another library.
 
-Both have the same weights and take the same clips, in turns in one process, on one thread (or on `--device cuda`).
+These are pytorchvideo's, timm's vision transformer and torchvision's Swin transformers. Both have the same weights and
+take the same inputs, in turns in one process, on one thread (or on `--device cuda`).
 Goal: never slower by more than 5 %, and equal results.
 
     python benchmarks/trunks.py
     python benchmarks/trunks.py --networks slowfast_r50 --device cuda --size 224 --batch 8
-    python benchmarks/trunks.py --costs     # the parameters and multiply-adds of every group of trunks for clips
+    python benchmarks/trunks.py --costs     # the parameters and multiply-adds of every group of trunks
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ import warnings
 from pathlib import Path
 
 import torch
+import torchvision
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 import eztorch
+from eztorch.models.weights import load_tensors
 from eztorch.utils.config import build
 
-FRAMES = {"slow_r50": 8, "c2d_r50": 8, "i3d_r50": 8, "slowfast_r50": 32, "x3d_s": 13}
+FRAMES = {  # of a clip; None: images
+    **{"slow_r50": 8, "c2d_r50": 8, "i3d_r50": 8, "slowfast_r50": 32, "x3d_s": 13, "swin3d_t": 8},
+    **{"vit_small": None, "swin_t": None},
+}
 NATIVE = {  # what the table of doc/models.md counts
     "slow_r50": (8, 224),
     "c2d_r50": (8, 224),
@@ -46,6 +52,25 @@ NATIVE = {  # what the table of doc/models.md counts
     "s3d_g": (64, 224),
     "mvit_v1_b": (16, 224),
     "mvit_v2_s": (16, 224),
+    "swin3d_t": (32, 224),
+    "swin3d_s": (32, 224),
+    "swin3d_b": (32, 224),
+    "vivit_base": (32, 224),
+    "timesformer_base": (8, 224),
+    "vit_base_video": (16, 224),
+    **{f"{name}_r50": (8, 224) for name in ("tsn", "trn", "mtrn", "tsm", "mvfnet", "tada2d")},
+    "tdn_r50": (40, 224),
+    "tsn_bninception": (8, 224),
+    "tsn_inception_resnet_v2": (8, 299),
+    "resnet50": (None, 224),
+    "vit_base": (None, 224),
+    "swin_t": (None, 224),
+    "swin_s": (None, 224),
+    "swin_b": (None, 224),
+    "swin_v2_t": (None, 256),
+    "swin_v2_s": (None, 256),
+    "swin_v2_b": (None, 256),
+    "timm": (None, 224),
 }
 
 
@@ -55,7 +80,27 @@ def composed(group: str, **changes) -> dict:
         return {**OmegaConf.to_container(compose(f"model/trunk/{group}")["model"]["trunk"]), **changes}
 
 
-def pair(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+def pair(name: str, size: int) -> tuple[torch.nn.Module, torch.nn.Module, str]:
+    """Our network and theirs with the same weights and a classifier of 400 classes, and whose it is."""
+    if name.startswith("swin"):
+        ours = build(composed(name, num_classes=400, stochastic_depth_prob=0.0))
+        theirs = torchvision.models.get_model(name, num_classes=400)
+        for module in theirs.modules():
+            if isinstance(module, torchvision.ops.StochasticDepth):
+                module.p = 0.0
+    elif name == "vit_small":
+        import timm
+
+        theirs = timm.create_model("vit_small_patch16_224", num_classes=400, img_size=size)
+        learned = {"pool": "token", "positions": "learned", "input_size": [size, size]}
+        ours = build(composed("vit_base", name="small", num_classes=400, **learned))
+    else:
+        return (*pair_of_pytorchvideo(name), "pytorchvideo")
+    load_tensors(ours, theirs.state_dict())
+    return ours, theirs, "timm" if name == "vit_small" else "torchvision"
+
+
+def pair_of_pytorchvideo(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Our network and theirs with the same weights and a classifier of 400 classes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pytorchvideo's imports
@@ -95,11 +140,13 @@ def seconds(call, device: torch.device) -> float:
 
 
 def measure(name: str, arguments: argparse.Namespace) -> None:
-    """Print clips a second of both, and their ratio."""
+    """Print clips or images a second of both, and their ratio."""
     torch.manual_seed(0)
     device = torch.device(arguments.device)
-    networks = [network.to(device) for network in pair(name)]
-    clips = torch.randn(arguments.batch, 3, FRAMES[name], arguments.size, arguments.size, device=device)
+    *both, library = pair(name, arguments.size)
+    networks = [network.to(device) for network in both]
+    frames = [] if FRAMES[name] is None else [FRAMES[name]]
+    clips = torch.randn(arguments.batch, 3, *frames, arguments.size, arguments.size, device=device)
     slow = torch.linspace(0, 31, 8).long().to(device)
 
     def forward(number: int) -> torch.Tensor:
@@ -123,7 +170,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
                     times[number].append(taken)
         ours, theirs = (arguments.batch / statistics.median(part) for part in times)
         print(
-            f"{name:14} {title:8} {ours:8.2f} clips/s, pytorchvideo {theirs:8.2f}: ratio {ours / theirs:.2f} "
+            f"{name:14} {title:8} {ours:8.2f} inputs/s, {library} {theirs:8.2f}: ratio {ours / theirs:.2f} "
             f"(goal: at least 0.95), relative difference {difference:.0e}"
         )
 
@@ -133,12 +180,13 @@ def costs() -> None:
     for group, (frames, size) in NATIVE.items():
         with torch.device("meta"):
             network = build(composed(group)).eval()
-            clips = torch.empty(1, 3, frames, size, size)
+            clips = torch.empty(1, 3, *([] if frames is None else [frames]), size, size)
         with FlopCounterMode(display=False) as counter:
             network(clips)
         millions = sum(p.numel() for p in network.parameters()) / 1e6
+        native = f"{size}^2" if frames is None else f"{frames} x {size}^2"
         print(
-            f"{group:20} {frames} x {size}^2  {network.num_features} features  {millions:.2f} M parameters  "
+            f"{group:24} {native:10} {network.num_features} features  {millions:.2f} M parameters  "
             f"{counter.get_total_flops() / 2e9:.2f} G multiply-adds"
         )
 
@@ -149,7 +197,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=list(FRAMES), choices=list(FRAMES))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--size", type=int, default=64, help="height and width of the clips")
+    parser.add_argument("--size", type=int, default=64, help="height and width of the inputs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--costs", action="store_true", help="count parameters and multiply-adds, measure nothing")
     arguments = parser.parse_args()

@@ -33,7 +33,17 @@ def probe(*words, modules=HEAVY):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], [], ["pretrain", "--help"], ["--version"], ["pretrain", "--version"], ["x"], ["data"]]
+    "words",
+    [
+        ["--help"],
+        [],
+        ["pretrain", "--help"],
+        ["--version"],
+        ["pretrain", "--version"],
+        ["x"],
+        ["data"],
+        ["compare", "-h"],
+    ],
 )
 def test_cli__answers_for_itself_without_torch_and_without_hydra(words):
     done = probe(*words, modules=(*HEAVY, "hydra", "omegaconf", "yaml", "rich"))
@@ -111,6 +121,12 @@ def test_an_installed_wheel__carries_its_experiments(tmp_path):
     command = [sys.executable, "-m", "eztorch", "pretrain", "-cn", RECIPE, "--cfg", "hydra", "-p", "hydra.runtime"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert f"path: {tmp_path}/eztorch/experiments\n" in done.stdout
+
+
+def test_main__lists_what_there_is_beside_the_tasks(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.split("Other commands:")[1].split("Examples:")[0]
+    assert {line.split()[0] for line in listed.split("\n") if line} >= {"data", "checkpoint", "compare"}
 
 
 def test_main__prints_the_version(capsys):

@@ -18,7 +18,7 @@ from eztorch.evaluation.groups import read_groups
 from eztorch.evaluation.measure import MeasureOptions, check_names, measure, write_class_table
 from eztorch.evaluation.predictions import SUFFIX, Predictions, Unanswered
 from eztorch.models.evaluation_metric import EvaluationMetric, failures_that_count
-from eztorch.models.views import Aggregation, Videos, ViewTotals
+from eztorch.models.views import Aggregation, ViewTotals
 from eztorch.utils.distributed import all_gather_list
 
 
@@ -108,21 +108,20 @@ class PredictionWriter(Callback):
         """Bring everything together, write it and measure it."""
         kinds = all_gather_list([] if self._totals is None else [self._totals.multi_label])
         if not kinds:
-            say(trainer, "The test gave no logits: there are no predictions to write.")
+            say(trainer, "The test gave no logits of one kind of classes: there are no predictions to write.")
             return
-        if self._totals is None:  # every sample of this process failed, or it had none
-            self._totals = ViewTotals(_aggregation(pl_module), multi_label=kinds[0])
-        videos = self._totals.videos_of_all_processes(pl_module.device)
-        predictions = self._predictions(trainer, videos, pl_module.device)
+        # None where every sample of this process failed, or it had none.
+        totals = self._totals or ViewTotals(_aggregation(pl_module), multi_label=kinds[0])
+        self._totals = None  # the tensors of a large test are not kept
+        predictions = self._predictions(trainer, totals, pl_module.device)
         if trainer.is_global_zero:
             self.written = self.folder / f"test{SUFFIX}"
             predictions.save(self.written)
             write_class_table(predictions, self.folder / "test_classes.csv")
         self._publish(trainer, predictions)
-        self._totals = None  # the tensors of a large test are not kept
 
-    def _predictions(self, trainer: Trainer, videos: Videos, device: torch.device) -> Predictions:
-        assert self._totals is not None
+    def _predictions(self, trainer: Trainer, totals: ViewTotals, device: torch.device) -> Predictions:
+        videos = totals.videos_of_all_processes(device)
         failures = sorted(dict((idx, (path, label)) for idx, path, label in all_gather_list(self._failures)).items())
         wrong = [(idx, label) for idx, (_, label) in failures if label is not None]
         datamodule = trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
@@ -130,8 +129,8 @@ class PredictionWriter(Callback):
         protocol = {
             "split": "test",
             **self._seen.facts(videos.counts),
-            "aggregation": str(self._totals.aggregation),
-            "scores": "sigmoid" if self._totals.multi_label else "softmax",
+            "aggregation": str(totals.aggregation),
+            "scores": "sigmoid" if totals.multi_label else "softmax",
             **_weights(self.checkpoint, trainer),
             "n_evaluated": len(videos.idx),
             "n_expected": getattr(datamodule, "test_num_samples", None),
@@ -148,8 +147,8 @@ class PredictionWriter(Callback):
             tuple(getattr(dataset, "classes", ()) or ()),
             protocol,
             videos.counts,
-            _unanswered(wrong, multi_label=self._totals.multi_label),
-            self._seen.scores(device, multi_label=self._totals.multi_label),
+            _unanswered(wrong, multi_label=totals.multi_label),
+            self._seen.scores(device, multi_label=totals.multi_label),
         )
 
     def _publish(self, trainer: Trainer, predictions: Predictions) -> None:

@@ -108,7 +108,7 @@ class Comparison:
                 "metrics": {name: _finite(run.metrics[name]) for name in run.metrics if self._is_told(name)},
                 "speed": {name: _finite(value) for name, value in run.speed().items()},
                 **{
-                    part: {key: values[key] for key in keys if key in values}
+                    part: {key: _plain(values[key]) for key in keys if key in values}
                     for (part, keys), values in zip(differing.items(), (run.config, run.environment), strict=True)
                 },
                 "notes": list(run.notes),
@@ -231,3 +231,9 @@ def _grouped(values: Sequence[str]) -> list[str]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a configuration as JSON can have it: what it does not know, as text."""
+    is_known = value is None or isinstance(value, str | int | list | dict)
+    return value if is_known or (isinstance(value, float) and math.isfinite(value)) else str(value)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -149,9 +149,13 @@ def _is_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _FILES)
 
 
-def _by_number(names: Any) -> list[str]:
+def _by_number(names: Iterable[str]) -> list[str]:
     """Sort names with their numbers as numbers: 2_b before 10_a."""
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+    def parts(name: str) -> list[str | int]:
+        return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
+
+    return sorted(names, key=parts)
 
 
 def _why_nothing(word: str) -> str:

@@ -16,7 +16,10 @@ _FRAME = 3  # that the lines beside a cell take
 def print_comparison(comparison: Comparison) -> None:
     """Print the tables of a comparison; one that is wider than the terminal goes on below with its further columns."""
     width = shutil.get_terminal_size().columns
-    for table in comparison.tables():
+    tables = comparison.tables()
+    if not tables:
+        print("The runs have no metrics, and do not differ in anything that is known of them.")
+    for table in tables:
         for part in blocks(table, width):
             print_table(part.title, part.header, part.rows[:_MOST_ROWS])
         more = len(table.rows) - _MOST_ROWS

@@ -28,14 +28,14 @@ def write_page(comparison: Comparison, broken: Sequence[str], path: Path) -> Non
     """
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise ConfigError(f"--output {path}: expected a file whose name ends in .html.")
-    results, *others = comparison.tables()
+    tables = [section(one.title, table(one.header, one.rows)) for one in comparison.tables()]
     left_out = "".join(f"<p>Left out: {text(reason)}</p>" for reason in broken)
     listed = zip(comparison.labels, (str(run.path) for run in comparison.runs), strict=True)
     body = [
         left_out,
-        section(results.title, table(results.header, results.rows)),
+        *tables[:1],
         section("Curves", charts(shared_charts(comparison))),
-        *(section(one.title, table(one.header, one.rows)) for one in others),
+        *tables[1:],
         section("Where they are", table(("run", "directory"), listed), is_open=False),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

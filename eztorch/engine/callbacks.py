@@ -12,6 +12,9 @@ from eztorch.utils.errors import ConfigError
 
 # They run networks without an epoch of training or of evaluation: callbacks that wait for one have nothing to do.
 FEATURE_TASKS = ("extract_features", "knn", "retrieval_from_bank")
+# They take the configuration of a training, whose callbacks are of the training.
+_WITHOUT_CALLBACKS = ("linear_probe", "scorecard")
+WITHOUT_CURVES = (*FEATURE_TASKS, *_WITHOUT_CALLBACKS)  # tasks that give numbers, nothing for loggers and the report
 _TRAINING: dict[str, dict[str, Any]] = {
     "batch_statistics": {"_target_": "eztorch.callbacks.BatchStatistics"},
     "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},
@@ -37,6 +40,7 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
     "linear_classifier_evaluation": _TRAINING,
     "linear_probe": _EVALUATION,
     "test": _EVALUATION,
+    "scorecard": _EVALUATION,
     **{task: {"progress_bar": _TRAINING["progress_bar"]} for task in FEATURE_TASKS},
 }
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
@@ -52,7 +56,8 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
 
     A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
     that are not absolute are taken within the run directory. A task that takes features leaves out the callbacks that
-    do nothing then, such as the probes and the checkpoints of a recipe for training.
+    do nothing then, such as the probes and the checkpoints of a recipe for training; a linear probe and a scorecard
+    have none of them.
 
     Args:
         config: Resolved configuration.
@@ -64,6 +69,8 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         ConfigError: An entry of `callbacks` is not a spec.
     """
     asked = config.get("callbacks") or {}
+    if task in _WITHOUT_CALLBACKS:
+        asked = {}
     if not isinstance(asked, Mapping):
         raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
     specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command), **asked}

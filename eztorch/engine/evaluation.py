@@ -12,6 +12,7 @@ from eztorch.utils.names import choose, nearest
 _TARGET = "eztorch.callbacks.PredictionWriter"
 # Keys that the callback takes as they are.
 _OF_WRITER = ("metrics", "groups", "bins", "threshold", "views")
+_WRITING = ("test", "scorecard")
 _KEYS = ("predictions", *_OF_WRITER, "corruptions")
 
 
@@ -47,12 +48,12 @@ def writer_spec(config: Mapping[str, Any], task: str, command: str) -> dict[str,
 
     Args:
         config: Resolved configuration.
-        task: Name of the task. Unless `evaluation.predictions` says so, only `test` has it.
+        task: Name of the task. Unless `evaluation.predictions` says so, only `test` and `scorecard` have it.
         command: Command line that repeats the run.
     """
     section = _section(config)
     wanted = section.get("predictions")
-    if not (task == "test" if wanted is None else wanted):
+    if not (task in _WRITING if wanted is None else wanted):
         return {}
     given = {key: section[key] for key in _OF_WRITER if section.get(key) is not None}
     return {"predictions": {"_target_": _TARGET, **given, "command": command}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from eztorch.engine.feature_settings import (
     RetrievalSide,
     read_settings,
 )
-from eztorch.engine.features import check_splits, extract, print_table, say
-from eztorch.utils.errors import DataError
-from eztorch.utils.files import atomic_file
+from eztorch.engine.features import check_splits, extract, say
+from eztorch.engine.tables import print_table
+from eztorch.utils.errors import ConfigError, DataError
+from eztorch.utils.files import atomic_file, write_tensors
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -31,11 +33,8 @@ _TOPS = (1, 5)
 def evaluate_knn(job: Job) -> dict[str, float]:
     """Extract the features of two splits and classify one by its neighbours in the other."""
     settings = read_settings(KNNSettings, job.config.get("knn"), "knn")
-    kept = read_settings(ExtractSettings, job.config.get("extract"), "extract")
-    query_split = check_splits(job.config, settings.query, "knn.query")[0]
-    bank_split = check_splits(job.config, settings.bank, "knn.bank")[0]
-    stores = extract(job, kept, dict.fromkeys((bank_split, query_split)))
-    return classify_sets(job.trainer, stores[query_split], stores[bank_split], settings, job.run_dir)
+    query, bank = _extract_two(job, settings.query, settings.bank)
+    return classify_sets(job.trainer, query, bank, settings, job.run_dir)
 
 
 def classify_sets(
@@ -81,20 +80,15 @@ def classify_sets(
         if max(settings.ks) > len(bank):
             say(f"The bank has {len(bank)} samples: where k is more, all of them vote.")
         tensors = {f"k{k}_t{temperature:g}": classes for (k, temperature), classes in found.items()}
-        _save(run_dir / "knn_predictions.safetensors", {"idx": query.idx, "labels": query.labels, **tensors})
+        write_tensors(run_dir / "knn_predictions.safetensors", {"idx": query.idx, "labels": query.labels, **tensors})
     return metrics
 
 
 def evaluate_retrieval(job: Job) -> dict[str, float]:
     """Extract the features of two splits and look in one for samples of the classes of the other."""
     settings = read_settings(RetrievalSettings, job.config.get("retrieval"), "retrieval")
-    kept = read_settings(ExtractSettings, job.config.get("extract"), "extract")
-    query_split, bank_split = (
-        check_splits(job.config, side.split, f"retrieval.{name}.split")[0]
-        for side, name in zip(settings.sides, ("query", "bank"), strict=True)
-    )
-    stores = extract(job, kept, dict.fromkeys((bank_split, query_split)))
-    return retrieve_sets(job.trainer, stores[query_split], stores[bank_split], settings, job.run_dir)
+    query, bank = _extract_two(job, *(side.split for side in settings.sides))
+    return retrieve_sets(job.trainer, query, bank, settings, job.run_dir)
 
 
 def retrieve_sets(
@@ -135,6 +129,35 @@ def retrieve_sets(
     return metrics | {"retrieval/n_evaluated": float(evaluated), "retrieval/n_expected": float(query.n_expected)}
 
 
+def check_settings(config: Mapping[str, Any], task: str) -> None:
+    """Check what a task is told of features, before anything is built.
+
+    Raises:
+        ConfigError: A key is unknown, a value cannot be, or there is no such split.
+    """
+    kept = read_settings(ExtractSettings, config.get("extract"), "extract")
+    if task == "extract_features":
+        check_splits(config, kept.splits, "extract.splits")
+        return
+    if kept.clips == "keep":
+        raise ConfigError("extract.clips=keep: neighbours are samples and not clips; write extract.clips=average.")
+    if task == "knn":
+        settings = read_settings(KNNSettings, config.get("knn"), "knn")
+        splits = {"knn.query": settings.query, "knn.bank": settings.bank}
+    else:
+        sides = read_settings(RetrievalSettings, config.get("retrieval"), "retrieval").sides
+        splits = {"retrieval.query.split": sides[0].split, "retrieval.bank.split": sides[1].split}
+    for key, split in splits.items():
+        check_splits(config, split, key)
+
+
+def _extract_two(job: Job, query: str, bank: str) -> tuple[FeatureSet, FeatureSet]:
+    """Extract the features of the queries and of the bank, which may be one split."""
+    kept = read_settings(ExtractSettings, job.config.get("extract"), "extract")
+    stores = extract(job, kept, dict.fromkeys((bank, query)))
+    return stores[query], stores[bank]
+
+
 def _answers(query: FeatureSet, evaluated: int) -> int:
     """Return what accuracies are over: the samples with a label, and those that count as wrong answers."""
     if not evaluated:
@@ -158,7 +181,7 @@ def _keep_neighbours(run_dir: Path, query: FeatureSet, bank: FeatureSet, found: 
         "labels": bank.labels[found.rows].masked_fill(~is_there, -1),
         "similarity": found.similarity,
     }
-    _save(run_dir / "neighbours.safetensors", tensors)
+    write_tensors(run_dir / "neighbours.safetensors", tensors)
     content = {
         "format": "eztorch neighbours 1",
         "query": {"source": query.source, "names": _names(query, range(len(query)))},
@@ -176,10 +199,3 @@ def _names(features: FeatureSet, rows: Any) -> dict[str, str]:
     if not isinstance(features, FeatureStore) or not features.index["names"]:
         return {}
     return {str(int(features.idx[row])): features.name(row) for row in rows}
-
-
-def _save(path: Path, tensors: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    with atomic_file(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)

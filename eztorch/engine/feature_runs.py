@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.callbacks import build_callbacks
-from eztorch.engine.feature_measures import retrieve_sets
+from eztorch.engine.feature_measures import check_settings, retrieve_sets
 from eztorch.engine.feature_settings import RetrievalSettings, read_settings
 from eztorch.engine.features import need_weights, say
 from eztorch.engine.noise import quieten
+from eztorch.engine.pretrained import without_pretrained
 from eztorch.engine.resume import find_checkpoint
 from eztorch.engine.run import begin_run, keep_metrics, run_job
 from eztorch.engine.trainer import find_placement, trainer_arguments
@@ -37,6 +38,7 @@ def run_features(config: Mapping[str, Any], task: str, run_dir: Path, *, job: Jo
                 "This experiment has no model, so the features have to be there: write query.features_path=... and "
                 "bank.features_path=..., or take an experiment with a model."
             )
+    check_settings(config, task)
     return run_job(with_chosen_weights(config, run_dir), task, run_dir, job=job)
 
 
@@ -44,7 +46,8 @@ def with_chosen_weights(config: Mapping[str, Any], run_dir: Path) -> dict[str, A
     """Decide which weights are evaluated, and say so.
 
     They are those of `ckpt_path`; without one of the newest checkpoint of the run directory; without one of
-    `pretrained.path`. Random weights are evaluated where `ckpt_path` says `untrained`, and never otherwise.
+    `pretrained.path`, or of `model.pretrained_trunk_path` where a model has that key. Random weights are evaluated
+    where `ckpt_path` says `untrained`, and never otherwise.
 
     Returns:
         The configuration with the file in `ckpt_path`, or None there; `pretrained` is empty where it is not used.
@@ -52,18 +55,18 @@ def with_chosen_weights(config: Mapping[str, Any], run_dir: Path) -> dict[str, A
     Raises:
         ConfigError: There are no weights, the file does not exist, or two things are asked for.
     """
-    asked, pretrained = config.get("ckpt_path"), config.get("pretrained")
-    loads = isinstance(pretrained, Mapping) and pretrained.get("path") is not None
+    asked, pretrained = config.get("ckpt_path"), config.get("pretrained") or {}
+    path = pretrained.get("path") if isinstance(pretrained, Mapping) else None
     if asked == UNTRAINED:
-        if loads and isinstance(pretrained, Mapping):
-            raise ConfigError(f"ckpt_path={UNTRAINED} and pretrained.path={pretrained['path']}: write one of them.")
+        if path is not None:
+            raise ConfigError(f"ckpt_path={UNTRAINED} and pretrained.path={path}: write one of them.")
         say("Evaluating random weights (ckpt_path=untrained).")
-        return {**config, "ckpt_path": None}
+        return {**without_pretrained(config), "ckpt_path": None, "pretrained": None}
     checkpoint = find_checkpoint(asked, run_dir)
     if checkpoint is not None:
         say(f"Evaluating {checkpoint}.")
-        return {**config, "ckpt_path": str(checkpoint), "pretrained": None}
-    if not loads:
+        return {**without_pretrained(config), "ckpt_path": str(checkpoint), "pretrained": None}
+    if path is None and (config.get("model") or {}).get("pretrained_trunk_path") is None:
         raise need_weights(f"ckpt_path is not given and {run_dir} has no checkpoint.")
     return {**config, "ckpt_path": None}
 

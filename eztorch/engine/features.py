@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.environment import is_first_process
 from eztorch.engine.feature_settings import ExtractSettings, read_settings
 from eztorch.engine.resume import explained_misfit
+from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file
 from eztorch.utils.names import choose
@@ -58,7 +59,10 @@ def check_splits(config: Mapping[str, Any], asked: Sequence[str] | None, key: st
     Raises:
         ConfigError: The data has no such split.
     """
-    there = {split: split for split in _SPLITS if config["datamodule"].get(split)}
+    datamodule = config.get("datamodule")
+    if not isinstance(datamodule, Mapping):
+        raise ConfigError("datamodule: this section is missing, and features are of its samples.")
+    there = {split: split for split in _SPLITS if datamodule.get(split)}
     if isinstance(asked, str):
         asked = [asked]
     return list(dict.fromkeys(choose(there, split, key) for split in (there if asked is None else asked)))
@@ -136,6 +140,7 @@ def load_checkpoint(model: LightningModule, path: Path) -> None:
 def weights_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return which weights a job has: their file and its digest, both None for random weights."""
     path = config.get("ckpt_path") or (config.get("pretrained") or {}).get("path")
+    path = path or config["model"].get("pretrained_trunk_path")
     if path is None:
         return {"path": None, "sha256": None}
     file = Path(path).expanduser().absolute()
@@ -150,22 +155,6 @@ def say(text: str) -> None:
     """Tell the user something, once."""
     if is_first_process():
         _log.info(text)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text and not str: brackets of a path are no markup
-    console = Console()
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
 
 
 def _identity(config: Mapping[str, Any], settings: ExtractSettings, weights: Mapping[str, Any], split: str) -> str:

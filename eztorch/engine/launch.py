@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import eztorch
 from eztorch.engine.arguments import parse
 from eztorch.engine.experiments import find_recipe
+from eztorch.engine.finished_run import experiment_of
 from eztorch.engine.help import task_help
 from eztorch.engine.job import JobInfo, JobSpec, Program, exported, inherited_job, job_file, write_run_files
 from eztorch.engine.tasks import TASKS, Task
@@ -74,6 +75,8 @@ def _answer(task: Task, argv: list[str], program: Program) -> int:
 
     from eztorch.engine.compose import Composer, refuse_unused, replace_gpus
 
+    if task.evaluates:
+        arguments = experiment_of(arguments, task.name)
     recipe = find_recipe(arguments, task.name, script=program.script)
     overrides, warning = replace_gpus(arguments.overrides)
     if warning is not None and _is_first_process():

@@ -13,10 +13,9 @@ from eztorch.engine.arguments import Arguments
 from eztorch.engine.compose import Composer
 from eztorch.engine.experiments import find_recipe
 from eztorch.engine.explain import explained
+from eztorch.engine.finished_run import run_directory
 from eztorch.engine.pretrained import network_key
 from eztorch.utils.errors import ConfigError
-
-_LEVELS = 3  # a run directory is so many folders above its checkpoints at most
 
 
 def experiment_network(name: str, folder: str | None, overrides: Sequence[str]) -> dict[str, Any]:
@@ -43,13 +42,8 @@ def experiment_network(name: str, folder: str | None, overrides: Sequence[str]) 
 
 def run_network(checkpoint: Path) -> dict[str, Any] | None:
     """Return the description of the network of the run that wrote a checkpoint, None where there is no such run."""
-    for folder in list(checkpoint.absolute().parents)[:_LEVELS]:
-        path = folder / "config.yaml"
-        if not path.is_file():
-            continue
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        model = config.get("model") if isinstance(config, Mapping) else None
-        key = network_key(model) if isinstance(model, Mapping) else None
-        if isinstance(model, Mapping) and key is not None:
-            return dict(model[key])
-    return None
+    folder = run_directory(checkpoint)
+    config = None if folder is None else yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    model = config.get("model") if isinstance(config, Mapping) else None
+    key = network_key(model) if isinstance(model, Mapping) else None
+    return dict(model[key]) if isinstance(model, Mapping) and key is not None else None

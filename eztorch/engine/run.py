@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.callbacks import build_callbacks, build_loggers
+from eztorch.engine.callbacks import WITHOUT_CURVES, build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process
 from eztorch.engine.evaluation import check_evaluation
@@ -18,10 +18,12 @@ from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
 from eztorch.engine.features import extract_features
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
+from eztorch.engine.probing import linear_probe
 from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.scorecard import scorecard
 from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.utils.config import build, is_spec
+from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -84,22 +86,6 @@ def test(job: Job) -> Metrics:
         return run_test(job, checkpoint)
 
 
-def linear_probe(job: Job) -> Metrics:
-    """Fit the grid of `probe` on the features of the trunk of the model.
-
-    Raises:
-        ConfigError: There is no such section, or the model has no trunk.
-    """
-    section, trunk = job.config.get("probe"), getattr(job.model, "trunk", None)
-    if not is_spec(section):
-        raise ConfigError("There is no section probe, which says what to fit: write +evaluation@probe=linear_probe.")
-    if trunk is None:
-        raise ConfigError(f"{type(job.model).__name__} has no trunk whose features could be probed.")
-    probe = build(section, trunk=trunk, transform=job.model.val_transform)
-    job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
-    return _last_metrics(job.trainer)
-
-
 def _last_metrics(trainer: Trainer) -> Metrics:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -113,11 +99,8 @@ _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
     "extract_features": (extract_features, ()),
     "knn": (evaluate_knn, ()),
     "retrieval_from_bank": (evaluate_retrieval, ()),
+    "scorecard": (scorecard, ()),
 }
-
-
-# The tasks whose numbers loggers write and the report shows.
-_WITH_CURVES = ("pretrain", "supervised", "linear_classifier_evaluation", "test")
 
 
 def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo) -> Metrics:
@@ -152,14 +135,15 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
         **trainer_arguments(config["trainer"], placement),
         callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
-        logger=build_loggers(config, run_dir) if task in _WITH_CURVES else False,
+        # What a task finds in features is no step of a curve.
+        logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
     metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics)
-        if config.get("report", True) and task in _WITH_CURVES:
+        if config.get("report", True) and task not in WITHOUT_CURVES:
             from eztorch.engine.report import write_job_report
 
             _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")

@@ -17,9 +17,11 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table()
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # Text and not str: brackets of an override are no markup
-    Console().print(table)
+    console = Console()
+    console.print(Text(title), soft_wrap=True)  # as a title of the table it would be broken where the table ends
+    console.print(table)

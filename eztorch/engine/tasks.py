@@ -17,12 +17,14 @@ class Task:
         summary: One line for the help.
         examples: Commands that work as they stand, apart from the folders in them.
         runner: Dotted name of the function that runs a job of this task; see `eztorch.engine.run.run_job`.
+        evaluates: Whether it evaluates weights, so that `checkpoint=FILE` may stand for the run that wrote them.
     """
 
     name: str
     summary: str
     examples: tuple[str, ...]
     runner: str = "eztorch.engine.run.run_job"
+    evaluates: bool = False
 
     def load(self) -> Callable[..., dict[str, float]]:
         """Import the function that runs a job. This imports torch."""
@@ -33,6 +35,7 @@ class Task:
 _FEATURES = "eztorch.engine.feature_runs.run_features"
 _K200 = "dir.data=/data/kinetics200"
 _TRUNK = "pretrained.path=/output/pretrain/checkpoints/last.ckpt"
+_CHECKPOINT = "checkpoint=/output/pretrain/checkpoints/last.ckpt"
 _SCE_K200 = f"-cn pretrain_r3d18_SCE_kinetics200 {_K200}"
 _TASKS = (
     Task(
@@ -70,7 +73,10 @@ _TASKS = (
             f"eztorch linear_probe -cn linear_r3d18_kinetics200 {_K200} {_TRUNK}",
             f"eztorch linear_probe -cn linear_r3d18_kinetics200 {_K200} {_TRUNK} "
             "'probe.sources=[output,blocks.3,blocks.4/average_max]'",
+            f"eztorch linear_probe {_CHECKPOINT}",
         ),
+        _FEATURES,
+        evaluates=True,
     ),
     Task(
         "test",
@@ -78,7 +84,9 @@ _TASKS = (
         (
             f"eztorch test -cn supervised_r3d18_kinetics200 {_K200} dir.root=/output",
             f"eztorch test -cn supervised_r3d18_kinetics200 {_K200} ckpt_path=/path/to/file.ckpt",
+            f"eztorch test {_CHECKPOINT}",
         ),
+        evaluates=True,
     ),
     Task(
         "extract_features",
@@ -89,6 +97,7 @@ _TASKS = (
             "eztorch extract_features -cn evaluate_resnet50_imagenet dir.data=/data/imagenet pretrained.path=/w.pth",
         ),
         _FEATURES,
+        evaluates=True,
     ),
     Task(
         "knn",
@@ -97,8 +106,10 @@ _TASKS = (
             f"eztorch knn {_SCE_K200} ckpt_path=/path/to/file.ckpt",
             f"eztorch knn {_SCE_K200} ckpt_path=/path/to/file.ckpt knn.k=[1,20] knn.temperature=[0.07,0.1]",
             f"eztorch knn {_SCE_K200} ckpt_path=untrained",
+            f"eztorch knn {_CHECKPOINT}",
         ),
         _FEATURES,
+        evaluates=True,
     ),
     Task(
         "retrieval_from_bank",
@@ -109,6 +120,18 @@ _TASKS = (
             "eztorch retrieval_from_bank -cn retrieval_from_bank query.features_path=/q bank.features_path=/b",
         ),
         _FEATURES,
+        evaluates=True,
+    ),
+    Task(
+        "scorecard",
+        "Measure a checkpoint by every protocol that fits it: one table, one page, each number with how it came about.",
+        (
+            f"eztorch scorecard {_CHECKPOINT}",
+            f"eztorch scorecard {_CHECKPOINT} '+scorecard.protocols=[knn,linear_probe]' +scorecard.pictures=false",
+            f"eztorch scorecard {_SCE_K200} checkpoint=/path/to/file.ckpt",
+        ),
+        _FEATURES,
+        evaluates=True,
     ),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}

@@ -71,7 +71,8 @@ def write_features(
         facts: What the index is to say of them.
 
     Raises:
-        ConfigError: The datamodule has no such loader, or the step returns no features of that name.
+        ConfigError: The datamodule has no such loader, no batch of it is read, or the step returns no features of that
+            name.
     """
     if not hasattr(datamodule, "feature_dataloader"):
         raise ConfigError("Features are taken of `datamodule.feature_dataloader(split)`, and there is none.")
@@ -83,6 +84,8 @@ def write_features(
 
     datamodule.predict_dataloader = loader  # type: ignore[method-assign]  # Lightning asks the datamodule alone
     trainer.predict(_Extraction(model, writer, features), datamodule=datamodule, return_predictions=False)
+    if not loaders:
+        raise ConfigError("trainer.limit_predict_batches=0 leaves nothing to take features of.")
     return writer.close(loaders[0].dataset, {"split": split, "features": features, **facts})
 
 

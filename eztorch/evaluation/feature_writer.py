@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eztorch.evaluation.feature_store import CLIP_COLUMNS, FORMAT, INDEX, FeatureStore
-from eztorch.utils.distributed import rank, world_size
+from eztorch.utils.distributed import all_gather_list, rank, world_size
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.files import atomic_file
+from eztorch.utils.files import atomic_file, write_tensors
 
 _PARTS = ".parts"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -65,7 +63,7 @@ class FeatureWriter:
                 shard.unlink()
             shutil.rmtree(folder / _PARTS, ignore_errors=True)
             (folder / _PARTS).mkdir()
-        _everywhere(None)
+        all_gather_list([None])  # the others wait
 
     def add(self, features: Tensor, batch: Mapping[str, Any]) -> None:
         """Take the features of a batch.
@@ -117,11 +115,12 @@ class FeatureWriter:
             The store, on every process.
 
         Raises:
-            ConfigError: There is no sample, or the processes do not share the folder.
+            ConfigError: The processes do not share the folder.
+            DataError: There is no sample, or features are too large for the dtype.
         """
         if self._rows:
             self._write_part()
-        told = _everywhere((self._part_rows, list(self._failures.values())))
+        told = all_gather_list([(self._part_rows, list(self._failures.values()))])
         parts = [self._part(process, n) for process, (written, _) in enumerate(told) for n in range(len(written))]
         missing = [part for part in parts if not part.is_file()]
         if missing:
@@ -145,10 +144,10 @@ class FeatureWriter:
             if number % world_size() == rank():
                 first = int(sizes[:begin].sum())
                 self._write_shard(shards[-1]["file"], parts, columns, order[first : first + int(chosen.sum())], chosen)
-        _everywhere(None)
+        all_gather_list([None])
         if rank() == 0:
             self._write_index(dataset, facts, shards, columns.idx.unique().tolist(), failures, parts[0])
-        _everywhere(None)
+        all_gather_list([None])
         return FeatureStore.open(self.folder)
 
     def _order(self, columns: _Columns) -> tuple[Tensor, Tensor]:
@@ -164,8 +163,7 @@ class FeatureWriter:
     def _write_part(self) -> None:
         tensors = {name: torch.cat([row[name] for row in self._rows]) for name in self._rows[0]}
         path = self._part(rank(), len(self._part_rows))
-        with atomic_file(path) as temporary:
-            save_file(tensors, temporary)
+        write_tensors(path, tensors)
         self._part_rows.append(self._num_rows)
         self._rows, self._num_rows = [], 0
 
@@ -185,8 +183,12 @@ class FeatureWriter:
             del gathered["count"]
         tensors = {key: value[first].contiguous() for key, value in gathered.items()}
         tensors["features"] = values.to(DTYPES[self.dtype]).contiguous()
-        with atomic_file(self.folder / name) as temporary:
-            save_file(tensors, temporary)
+        if bool((tensors["features"].isinf() & values.isfinite()).any()):
+            raise DataError(
+                f"{self.folder}: features of up to {float(values.abs().max()):.3g} do not fit {self.dtype}; write "
+                "extract.dtype=float32."
+            )
+        write_tensors(self.folder / name, tensors)
 
     def _write_index(
         self,
@@ -264,12 +266,3 @@ def _take(parts: Sequence[Path], part: Tensor, row: Tensor) -> dict[str, Tensor]
         places.append(wanted)
     back = torch.cat(places).argsort()
     return {name: torch.cat([one[name] for one in found])[back] for name in found[0]}
-
-
-def _everywhere(content: Any) -> list[Any]:
-    """Return what every process says, in the order of the ranks; all of them wait here."""
-    if world_size() == 1:
-        return [content]
-    told: list[Any] = [None] * world_size()
-    dist.all_gather_object(told, content)
-    return told

@@ -99,7 +99,7 @@ def match(streams: Sequence[Predictions], names: Sequence[str]) -> list[Predicti
     by_name = all(_names_are_unique(one) for one in streams)
     keys = [_names(one) if by_name else [str(place) for place in one.idx.tolist()] for one in streams]
     missing = [
-        f"{len(lacking)} of {other} is/are missing in {name}: {', '.join(lacking[:_SHOWN])}"
+        f"{name} lacks {len(lacking)} of {other}: {', '.join(lacking[:_SHOWN])}"
         for name, mine in zip(names, keys, strict=True)
         for other, theirs in zip(names, keys, strict=True)
         if (lacking := sorted(set(theirs) - set(mine)))

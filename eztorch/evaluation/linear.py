@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from eztorch.schedulers.schedules import warmed_up
 from eztorch.utils.errors import ConfigError
@@ -162,6 +163,28 @@ def head_accuracies(heads: LinearHeads, features: Tensor, labels: Tensor, *, num
     if classes <= 5:
         found[:, 1] = torch.nan
     return found
+
+
+@torch.no_grad()
+def head_losses(heads: LinearHeads, features: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of every head, shape (G,); not a number without a sample that has a label.
+
+    Args:
+        heads: G of them.
+        features: Shape (N, C).
+        labels: Classes, shape (N,); samples labelled -1 are left out.
+    """
+    labelled = labels >= 0
+    features, labels = features[labelled].float(), labels[labelled]
+    num_heads, classes = heads.bias.shape
+    total = torch.zeros(num_heads, device=features.device)
+    chunk = max(1, _MAX_LOGITS // max(1, num_heads * classes))
+    for part, answers in zip(features.split(chunk), labels.split(chunk), strict=True):
+        losses = F.cross_entropy(
+            heads.logits(part).transpose(1, 2), answers[:, None].expand(-1, num_heads), reduction="none"
+        )
+        total += losses.sum(dim=0)
+    return total / len(labels)
 
 
 def held_out_rows(count: int, share: float, seed: int = 0) -> Tensor:

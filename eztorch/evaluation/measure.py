@@ -96,9 +96,9 @@ _SEVERAL_LABELS: Mapping[str, _Measure] = {
     "iou_macro": _at_threshold(several_labels.jaccard, "macro"),
     "top_set_acc": lambda a: several_labels.top_set_accuracy(a.scores, a.labels, unanswered=a.unanswered),
 }
-# Those that name the better of two predictions where they are smaller.
+# Of which the smaller value is the better one.
 _LOSSES = ("nll", "brier", "ece", "mce")
-_OF_PROBABILITIES = "group_acc_"
+_OF_GROUPS = "group_acc_"
 
 
 def default_names(num_classes: int, *, multi_label: bool, groups: bool) -> list[str]:
@@ -110,7 +110,7 @@ def default_names(num_classes: int, *, multi_label: bool, groups: bool) -> list[
     accuracies = ["acc_1", "acc_5"] if num_classes > 5 else ["acc_1"]
     if multi_label:
         return [*accuracies, *_SEVERAL_LABELS]
-    return [*accuracies, *(name for name in _ONE_LABEL if groups or not name.startswith(_OF_PROBABILITIES))]
+    return [*accuracies, *(name for name in _ONE_LABEL if groups or not name.startswith(_OF_GROUPS))]
 
 
 def check_names(names: Sequence[str], key: str = "metrics") -> None:

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from eztorch.utils.errors import DataError
 
-# A block of queries and one of the bank are compared at a time: 32 MiB of float32. Every block of queries has this many
+# A block of queries and one of the bank are compared at a time: 64 MiB of float32. Every block of queries has this many
 # rows, the last one filled up with zeros, so that the sums of a query are made alike whichever process makes them.
 QUERY_ROWS = 1024
-BANK_ROWS = 8192
+BANK_ROWS = 16384
 
 
 class Neighbours(NamedTuple):

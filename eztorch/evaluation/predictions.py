@@ -91,7 +91,9 @@ class Predictions:
         }
         wrong = [name for name, fits in shapes.items() if not fits]
         if wrong:
-            raise DataError(f"Predictions of {videos} videos and {classes} classes: {', '.join(wrong)} do(es) not fit.")
+            raise DataError(
+                f"Predictions of {videos} videos and {classes} classes have other sizes of {', '.join(wrong)}."
+            )
 
     @property
     def multi_label(self) -> bool:

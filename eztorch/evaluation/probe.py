@@ -14,7 +14,15 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_features
-from eztorch.evaluation.linear import Standardization, fit_linear_heads, head_accuracies, held_out_rows
+from eztorch.evaluation.linear import (
+    LinearHeads,
+    Standardization,
+    fit_linear_heads,
+    head_accuracies,
+    head_losses,
+    held_out_rows,
+)
+from eztorch.evaluation.predictions import Predictions
 from eztorch.evaluation.sources import SourceFeatures, read_source
 from eztorch.models.steps import apply_transform, build_transform, is_empty
 from eztorch.schedulers import scale_lr
@@ -30,7 +38,8 @@ class _Head:
     """A head of the grid, with what was measured of it; the order is that of the choice, best last."""
 
     choice: float  # the accuracy to choose by
-    place: int = field(compare=True)  # earlier ones of the same accuracy are better, so it is negative
+    certainty: float  # the negative loss on the same samples: few samples leave many accuracies equal
+    place: int = field(compare=True)  # earlier ones are better where both are the same, so it is negative
     source: str = field(compare=False)
     learning_rate: float = field(compare=False)
     weight_decay: float = field(compare=False)
@@ -44,14 +53,16 @@ class LinearProbe(LightningModule):
     gives those of the validation split. Both are read as in evaluation (`feature_dataloader`), several clips of a video
     averaged, a sample once at any number of processes. The processes share the heads of the grid.
 
-    `selection: held_out` chooses on samples of the training split that no head of the grid has learned from; the chosen
-    pair of a rate and a decay, with its source, then learns from the whole training split and is measured on the
-    validation split, once. `selection: val` chooses on the validation split, so that its accuracy is the best of the
-    grid there, which is too good; it is for comparison with figures that were found like that.
+    `selection: held_out` chooses on samples of the training split that no head of the grid has learned from, by their
+    accuracy and, where that is the same, by their loss; the chosen pair of a rate and a decay, with its source, then
+    learns from the whole training split and is measured on the validation split, once. `selection: val` chooses on the
+    validation split, so that its accuracy is the best of the grid there, which is too good; it is for comparison with
+    figures that were found like that.
 
     Logged are `linear/acc_1` and `linear/acc_5` (more than 5 classes) of the chosen head on the validation split, with
     `linear/n_evaluated` and `linear/n_expected`, and `linear/held_out_acc_1`. `linear_probe.csv` in the run directory
-    has the whole grid.
+    has the whole grid, `linear_probe.safetensors` what the chosen head says of each validation sample
+    (`eztorch.evaluation.Predictions`).
 
     Args:
         trunk: From an input, shape (B, C, ...), to features.
@@ -115,6 +126,31 @@ class LinearProbe(LightningModule):
         self.standardize, self.held_out, self.seed = standardize, held_out, seed
         self._rows = FeatureRows()
         self._train: LabelledFeatures | None = None
+        self._chosen: tuple[_Head, LinearHeads] | None = None
+
+    @property
+    def chosen_settings(self) -> dict[str, Any]:
+        """What the head that was chosen learned with, once it has; for people."""
+        if self._chosen is None:
+            return {}
+        head = self._chosen[0]
+        chosen_on = "the validation split" if self.selection == "val" else f"{self.held_out:.0%} of the training split"
+        return {
+            "features": head.source,
+            "learning rate": head.learning_rate,
+            "weight decay": head.weight_decay,
+            "epochs": self.recipe["epochs"],
+            "chosen on": chosen_on,
+        }
+
+    def classifier(self) -> nn.Module | None:
+        """Return the trunk with the head that was chosen, from inputs to logits; None for features of other layers."""
+        if self._chosen is None or self._chosen[0].source != read_source("output").label or self.standardize:
+            return None
+        weight, bias = (part[0].detach().clone() for part in self._chosen[1])
+        linear = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
+        linear.weight, linear.bias = nn.Parameter(weight), nn.Parameter(bias)
+        return nn.Sequential(self.features.network, linear)
 
     def on_validation_start(self) -> None:
         """Extract the features of the training split."""
@@ -156,7 +192,10 @@ class LinearProbe(LightningModule):
         num_classes = getattr(self._datamodule(), "num_classes", 0) or int(train.labels.max()) + 1
         heads = self._fit_grid(train, val, num_classes)
         best = max(heads)
-        acc_1, acc_5 = self._measure(best, train, val, num_classes)
+        head = self._learned(best, train, num_classes)
+        features = self._by_source(val.features, train.features)[best.source]
+        acc_1, acc_5 = head_accuracies(head, features, val.labels, num_wrong=val.num_wrong)[0].tolist()
+        self._chosen = best, head
         values = {
             "acc_1": acc_1,
             "n_evaluated": float(evaluated),
@@ -169,7 +208,9 @@ class LinearProbe(LightningModule):
         self.log_dict({f"linear/{name}": value for name, value in values.items()}, sync_dist=True)
         self.print(self._account(heads, best, acc_1, evaluated))
         if self.trainer.is_global_zero:
-            self._write(Path(self.trainer.default_root_dir) / "linear_probe.csv", heads, best)
+            folder = Path(self.trainer.default_root_dir)
+            self._write(folder / "linear_probe.csv", heads, best)
+            self._predictions(head.logits(features)[:, 0], val).save(folder / "linear_probe.safetensors")
 
     def _datamodule(self) -> Any:
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
@@ -198,30 +239,47 @@ class LinearProbe(LightningModule):
         for source, features in own.items():
             heads = self._fit(features[~out], train.labels[~out], mine, num_classes)
             measured = head_accuracies(heads, others[source], val.labels, num_wrong=val.num_wrong)[:, 0]
-            chosen_by = head_accuracies(heads, features[out], train.labels[out])[:, 0] if out.any() else measured
+            chosen_by = [measured, -head_losses(heads, others[source], val.labels)]
+            if out.any():
+                samples = features[out], train.labels[out]
+                chosen_by = [head_accuracies(heads, *samples)[:, 0], -head_losses(heads, *samples)]
             # In the order of the grid again: head i of it is the (i // W)-th of rank i % W.
-            rows = all_gather_uneven(torch.stack([chosen_by, measured], dim=1)).tolist()
+            rows = all_gather_uneven(torch.stack([*chosen_by, measured], dim=1)).tolist()
             numbers = [i for r in range(world_size()) for i in range(r, len(self.grid), world_size())]
             values = dict(zip(numbers, rows, strict=True))
             for i, (learning_rate, weight_decay) in enumerate(self.grid):
-                found.append(_Head(values[i][0], -len(found), source, learning_rate, weight_decay, values[i][1]))
+                accuracy, certainty, val_accuracy = values[i]
+                found.append(_Head(accuracy, certainty, -len(found), source, learning_rate, weight_decay, val_accuracy))
         return found
 
-    def _fit(self, features: Tensor, labels: Tensor, grid: Sequence[tuple[float, float]], num_classes: int) -> Any:
+    def _fit(
+        self, features: Tensor, labels: Tensor, grid: Sequence[tuple[float, float]], num_classes: int
+    ) -> LinearHeads:
         rates = [scale_lr(rate, "linear", self.recipe["batch_size"]) for rate, _ in grid]
         decays = [decay for _, decay in grid]
         return fit_linear_heads(
             features, labels, torch.tensor(rates), torch.tensor(decays), num_classes=num_classes, **self.recipe
         )
 
-    def _measure(
-        self, best: _Head, train: LabelledFeatures, val: LabelledFeatures, num_classes: int
-    ) -> tuple[float, float]:
-        """Return the top-1 and top-5 accuracy of the chosen rate and decay after learning from the whole split."""
-        own, others = (self._by_source(part, train.features)[best.source] for part in (train.features, val.features))
-        head = self._fit(own, train.labels, [(best.learning_rate, best.weight_decay)], num_classes)
-        acc_1, acc_5 = head_accuracies(head, others, val.labels, num_wrong=val.num_wrong)[0].tolist()
-        return acc_1, acc_5
+    def _learned(self, best: _Head, train: LabelledFeatures, num_classes: int) -> LinearHeads:
+        """Return the head of the chosen rate and decay after learning from the whole split."""
+        own = self._by_source(train.features, train.features)[best.source]
+        return self._fit(own, train.labels, [(best.learning_rate, best.weight_decay)], num_classes)
+
+    def _predictions(self, logits: Tensor, val: LabelledFeatures) -> Predictions:
+        datamodule = self._datamodule()
+        dataset: Any = datamodule.dataset("val") if hasattr(datamodule, "dataset") else ()
+        names = tuple(str(dataset.name(idx)) for idx in val.idx.tolist()) if hasattr(dataset, "name") else ()
+        protocol = {
+            "split": "val",
+            **self.chosen_settings,
+            "n_evaluated": len(val.idx),
+            "n_expected": datamodule.val_num_samples,
+        }
+        scores, classes = logits.softmax(dim=1).cpu(), tuple(getattr(dataset, "classes", ()) or ())
+        return Predictions(
+            val.idx.cpu(), val.labels.cpu(), scores, names, classes if len(classes) == scores.shape[1] else (), protocol
+        )
 
     def _account(self, heads: Sequence[_Head], best: _Head, acc_1: float, evaluated: int) -> str:
         """Return what to tell of the grid, and what the accuracy means."""

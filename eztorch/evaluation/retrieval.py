@@ -82,7 +82,7 @@ def average_precisions(
         bank_ids: The same.
 
     Returns:
-        Shape (M,), float64; 0 for a query whose class is not in the bank or that has no label.
+        Shape (M,); 0 for a query whose class is not in the bank or that has no label.
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     >>> average_precisions(bank[:1], torch.tensor([0]), bank, torch.tensor([0, 1, 0])).tolist()
@@ -91,7 +91,8 @@ def average_precisions(
     size = len(bank)
     # Blocks of one size, so that a query is summed alike whichever process has it.
     chunk = max(1, min(QUERY_ROWS, _MAX_SIMILARITIES // max(size, 1)))
-    found = [torch.zeros(0, dtype=torch.float64, device=queries.device)]
+    precise = torch.float32 if queries.device.type == "mps" else torch.float64  # Metal has no float64
+    found = [torch.zeros(0, dtype=precise, device=queries.device)]
     classes = bank_labels.to(queries.device)
     for begin in range(0, len(queries), chunk):
         part, own = queries[begin : begin + chunk], labels[begin : begin + chunk].to(queries.device)
@@ -105,7 +106,7 @@ def average_precisions(
             similarity.masked_fill_(same, -torch.inf)  # last in the order, and no member of its class
             relevant &= ~same
         relevant = relevant.gather(1, similarity.argsort(dim=1, descending=True, stable=True))
-        places = torch.arange(1, size + 1, device=part.device, dtype=torch.float64)
+        places = torch.arange(1, size + 1, device=part.device, dtype=precise)
         precision = relevant.cumsum(dim=1) / places
         found.append((precision * relevant).sum(dim=1) / relevant.sum(dim=1).clamp_min(1))
     return torch.cat(found)

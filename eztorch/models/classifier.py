@@ -80,6 +80,10 @@ class Classifier(LightningModule, ABC):
     def forward(self, x: Any) -> Any:
         """Return what the criterion takes, such as logits, shape (B, K), of an input, shape (B, C, ...)."""
 
+    def outputs(self, x: Any) -> dict[str, Any]:
+        """Return what an evaluation step gives of an input: `logits`, and features `h` where the trunk stands apart."""
+        return {"logits": self(x)}
+
     def configure_optimizers(self) -> Any:
         """Build the optimizer and its scheduler."""
         return configure_optimizer(self, self.optimizer)
@@ -106,11 +110,11 @@ class Classifier(LightningModule, ABC):
         return {"loss": loss, "scalars": {f"train/{name}": value for name, value in values.items()}, "logits": logits}
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any] | None:
-        """Return the logits, shape (B, K), of a batch; None for a batch of failures alone."""
+        """Return the outputs of a batch, such as logits, shape (B, K); None for a batch of failures alone."""
         return self._evaluation_step(batch, "val")
 
     def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any] | None:
-        """Return the logits, shape (B, K), of a batch; None for a batch of failures alone."""
+        """Return the outputs of a batch, such as logits, shape (B, K); None for a batch of failures alone."""
         return self._evaluation_step(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
@@ -127,11 +131,11 @@ class Classifier(LightningModule, ABC):
             metric.add_failures(failures_that_count(batch))
         if is_empty(batch):
             return None
-        logits = self(apply_transform(getattr(self, f"{split}_transform"), batch["input"]))
-        targets = self._checked_targets(batch, logits)
+        outputs = self.outputs(apply_transform(getattr(self, f"{split}_transform"), batch["input"]))
+        targets = self._checked_targets(batch, outputs["logits"])
         if is_measured:
-            metric.update(logits, self.criterion.answers(targets), batch["idx"])
-        return {"logits": logits}
+            metric.update(outputs["logits"], self.criterion.answers(targets), batch["idx"])
+        return outputs
 
     def _is_measured(self) -> bool:
         """Say whether a step is one of an evaluation; callbacks take features from it in training too."""

@@ -111,8 +111,13 @@ class FinetuningModel(Classifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape (B, K), of an input, shape (B, C, T, H, W) or (B, C, H, W)."""
-        logits: Tensor = self.classifier(self.trunk(x))
+        logits: Tensor = self.outputs(x)["logits"]
         return logits
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the logits, shape (B, K), and the features h of the trunk, shape (B, D), of an input."""
+        h = self.trunk(x)
+        return {"logits": self.classifier(h), "h": h}
 
 
 def _check_groups(two_groups: bool | None, optimizer: Any, *, freeze_trunk: bool) -> None:

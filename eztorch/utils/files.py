@@ -71,6 +71,23 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def write_tensors(path: str | Path, tensors: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file, whole or not at all, with the permissions that other files have.
+
+    The library's own function leaves a file that nobody else may read.
+
+    Args:
+        path: The file.
+        tensors: By name; none shares its memory with another.
+        facts: What is written beside them.
+    """
+    from safetensors.torch import save
+
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(facts or {}) or None)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
 class JsonLines:
     """A file of one JSON object a line that a command writes while it works and reads when it is started again.
 

@@ -16,7 +16,8 @@ Curve = tuple[list[float], list[float]]
 
 _FEW, _MANY = 25, 120  # values: up to the first with markers, beyond the second smoothed when they are noisy
 _DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)))  # told apart by, where there are more curves than colours
-_LEGEND_LETTERS = 80  # that fit into a line of a legend
+_WIDTH, _LEGEND_SIZE = 5.2, 8  # inches of a chart, points of the letters of its legend
+_LEGEND_HANDLE = 4 * _LEGEND_SIZE  # points that a label takes beside its letters
 
 
 def read_metrics(path: str | Path) -> dict[str, Curve]:
@@ -73,7 +74,7 @@ def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     colours = theme(dark=dark)
-    figure = Figure(figsize=(5.2, 2.7), dpi=160, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 2.7), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     looks = itertools.cycle(itertools.product(_DASHES, colours.colours))
     for (label, curve), (dashes, colour) in zip(chart.curves.items(), looks, strict=False):
@@ -94,7 +95,7 @@ def draw_chart(chart: Chart, *, dark: bool = False) -> bytes:
         spine.set_visible(side == "bottom")
         spine.set_color(colours.grid)
     if len(chart.curves) + len(chart.levels) > 1:
-        options = {"fontsize": 8, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4}
+        options = {"fontsize": _LEGEND_SIZE, "frameon": False, "labelcolor": colours.ink, "handlelength": 1.4}
         columns = _legend_columns([*chart.curves, *chart.levels])
         figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, **options)
     picture = io.BytesIO()
@@ -117,10 +118,14 @@ def _draw_curve(axes: Any, label: str, curve: Curve, colour: str, dashes: Any, *
 
 def _legend_columns(labels: Sequence[str]) -> int:
     """Return how many labels stand side by side: 4, or as many as fit."""
+    from eztorch.visualization.canvas import DPI, text_width
+
     for columns in (4, 3, 2):
-        tall = -(-len(labels) // columns)
-        widths = [max(map(len, labels[begin : begin + tall])) for begin in range(0, len(labels), tall)]
-        if sum(widths) + 5 * len(widths) <= _LEGEND_LETTERS:
+        fewest, longer = divmod(len(labels), columns)  # the first columns have one more
+        ends = [fewest * column + min(column, longer) for column in range(columns + 1)]
+        parts = [labels[begin:end] for begin, end in itertools.pairwise(ends) if begin < end]
+        letters = sum(max(text_width(label, size=_LEGEND_SIZE) for label in part) for part in parts)
+        if letters * 72 / DPI + len(parts) * _LEGEND_HANDLE <= 72 * _WIDTH:
             return columns
     return 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from eztorch.visualization.curves import Chart, draw_chart
@@ -56,14 +57,18 @@ def tiles(facts: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="tiles">{"".join(cells)}</div>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, short: int = 0) -> str:
     """Return a table; nothing when it has no rows.
 
     Args:
         header: Names of the columns; there is none where all are empty.
         rows: The cells; each is shown as its text.
+        short: How many columns, from the left, have cells that stay on one line.
     """
-    lines = ["".join(f"<td>{text(cell)}</td>" for cell in row) for row in rows]
+    kinds = [' class="short"'] * short
+    lines = [
+        "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip_longest(row, kinds, fillvalue="")) for row in rows
+    ]
     if not lines:
         return ""
     head = "".join(f"<th>{text(cell)}</th>" for cell in header) if any(header) else ""
@@ -142,6 +147,7 @@ summary { font-size: 1.1rem; font-weight: 650; cursor: pointer; margin-bottom: .
 table { border-collapse: collapse; font-size: .85rem; }
 th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+td.short { white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem; margin: 1rem 0 0;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }

@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
+from tiny_run import make_trainer
 
+from eztorch.callbacks import PredictionWriter
 from eztorch.callbacks.corruption import CorruptInput
+from eztorch.datamodules import RandomDataModule
+from eztorch.transforms.corruptions import CORRUPTIONS
 from eztorch.utils.errors import ConfigError
 
 
@@ -54,3 +59,28 @@ def test_corruption__of_several_views_at_once_is_an_error():
     batch = {"input": [torch.zeros(1, 3, 4, 4, dtype=torch.uint8)] * 2, "idx": torch.tensor([0])}
     with pytest.raises(ConfigError, match=r"jpeg corrupts one view a sample, and the test split gives 2 at once"):
         corrupted("jpeg", 1, batch)
+
+
+class Colours(LightningModule):
+    """Scores are sums of parts of the clip, so that every change of it is seen."""
+
+    def test_step(self, batch, batch_idx):
+        return {"logits": batch["input"].float().flatten(1).unflatten(1, (4, -1)).mean(2) / 20}
+
+
+def predictions_under(folder, name, severity, batch_size=4):
+    split = {"dataset": {"shape": [3, 6, 4, 4], "len_dataset": 7, "uint8": True}, "global_batch_size": batch_size}
+    data = RandomDataModule(test=split, num_classes=4)
+    callbacks = [PredictionWriter(folder, metrics=[])]
+    if severity is not None:
+        callbacks.append(CorruptInput(name, severity))
+    make_trainer(folder, callbacks).test(Colours(), datamodule=data, verbose=False)
+    return (folder / "test.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS))
+def test_corrupted_test__repeats_bit_for_bit_and_severity_0_is_clean(tmp_path, name):
+    clean = predictions_under(tmp_path, name, None)
+    assert predictions_under(tmp_path, name, 0) == clean
+    corrupted_ones = [predictions_under(tmp_path, name, 3, batch_size) for batch_size in (4, 4, 3)]
+    assert corrupted_ones[0] == corrupted_ones[1] == corrupted_ones[2] != clean

@@ -115,6 +115,15 @@ def test_scalar_source__without_a_scalar_logger_is_an_error(tmp_path):
         fit(tmp_path, [Two()])
 
 
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_scalar_source__asks_for_a_scalar_logger_in_training_alone(tmp_path, stage):
+    module, data = TinyModule(), TinyData()
+    module.predict_step = module.validation_step
+    trainer = make_trainer(tmp_path, [Two()])
+    getattr(trainer, stage)(module, dataloaders=data.feature_dataloader("val"))
+    assert trainer.state.finished
+
+
 class NoScalars(TinyModule):
     def training_step(self, batch, batch_idx):
         return super().training_step(batch, batch_idx)["loss"]

@@ -15,6 +15,7 @@ from eztorch.engine.launch import main
 from eztorch.utils.distributed import rank, world_size
 
 SIZES = (7, 8, 9)
+CASES = [(size, "train") for size in SIZES] + [(9, "val")]
 RECIPE = """\
 defaults:
   - base
@@ -41,14 +42,13 @@ TRUNK = ["~model.trunk", "+model.trunk._target_=torch.nn.Flatten"]
 
 
 def run(folder, processes):
-    """Run kNN and retrieval over every size, with the training set and with the queries themselves as the bank."""
-    for size in SIZES:
+    """Run kNN and retrieval over every size, and once with the queries themselves as the bank."""
+    for size, bank in CASES:
         lengths = [f"datamodule.train.dataset.len_dataset={size + 3}", f"datamodule.val.dataset.len_dataset={size}"]
         place = ["-cp", str(folder), "-cn", "recipe", f"dir.root={folder}", f"trainer.devices={processes}"]
-        for bank in ("train", "val"):
-            banks = [f"knn.bank={bank}", f"retrieval.bank.split={bank}", f"dir.exp={size}_{bank}"]
-            for task in ("knn", "retrieval_from_bank"):
-                assert main(task, [*place, *lengths, *TRUNK, *banks]) == 0
+        banks = [f"knn.bank={bank}", f"retrieval.bank.split={bank}", f"dir.exp={size}_{bank}"]
+        for task in ("knn", "retrieval_from_bank"):
+            assert main(task, [*place, *lengths, *TRUNK, *banks]) == 0
 
 
 def spread_clips(folder):

@@ -104,6 +104,13 @@ def test_feature_store__of_half_precision_gives_float32(tmp_path):
     assert torch.equal(store.rows(0, 4), expected.half().float())
 
 
+def test_feature_writer__refuses_features_that_half_precision_does_not_hold(tmp_path):
+    writer = FeatureWriter(tmp_path / "val", dtype="float16")
+    writer.add(torch.full((2, 6), 1e5), make_batch([0, 1]))
+    with pytest.raises(DataError, match=r"1e\+05 do not fit float16; write extract\.dtype=float32"):
+        writer.close(Data(2), {})
+
+
 def test_feature_store__lists_what_could_not_be_read(tmp_path):
     writer = FeatureWriter(tmp_path / "val")
     writer.add(torch.ones(2, 6), make_batch([0, 2]))
@@ -137,7 +144,7 @@ def test_feature_writer__starts_cleanly_after_one_that_was_stopped(tmp_path):
 def test_feature_writer__without_a_sample_is_an_error(tmp_path):
     writer = FeatureWriter(tmp_path / "val")
     writer.add_failures([SampleFailure(1, "b.mp4", "pyav", "no frames", 0, 1)])
-    with pytest.raises(DataError, match="no sample.*1 failures: b.mp4: no frames"):
+    with pytest.raises(DataError, match=r"no sample.*1 failures: b\.mp4: no frames"):
         writer.close(Data(4), {})
 
 
@@ -151,7 +158,7 @@ def test_feature_store__of_samples_with_several_labels_keeps_them(tmp_path):
 
 def test_open__says_what_is_wrong(tmp_path):
     write(tmp_path / "features/val", [[(0, 0)]], 1)
-    with pytest.raises(DataError, match="Did you mean .*features/val"):
+    with pytest.raises(DataError, match=r"Did you mean .*features/val"):
         FeatureStore.open(tmp_path / "features")
     index = tmp_path / "features/val/index.json"
     content = json.loads(index.read_text())

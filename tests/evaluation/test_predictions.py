@@ -87,7 +87,9 @@ def test_predictions__are_in_safetensors(tmp_path):
 
 
 def test_predictions__of_shapes_that_do_not_fit_are_an_error():
-    with pytest.raises(DataError, match=r"Predictions of 2 videos and 2 classes: names, class_names do"):
+    with pytest.raises(
+        DataError, match=r"Predictions of 2 videos and 2 classes have other sizes of names, class_names"
+    ):
         make(ONE, names=("a",), class_names=("x",))
 
 
@@ -134,9 +136,9 @@ def test_fuse__brings_segments_of_a_video_together_by_their_index():
     [
         (
             make(TWO, names=("a/x.mp4", "a/z.mp4")),
-            r"1 of flow is/are missing in rgb: a/z; 1 of rgb is/are missing in flow: a/y",
+            r"The streams are not about the same videos. rgb lacks 1 of flow: a/z; flow lacks 1 of rgb: a/y\.",
         ),
-        (make(TWO[:1], names=("a/x.mp4",), labels=(0,), idx=(0,)), r"1 of rgb is/are missing in flow: a/y"),
+        (make(TWO[:1], names=("a/x.mp4",), labels=(0,), idx=(0,)), r"flow lacks 1 of rgb: a/y"),
         (make(TWO, labels=(0, 0)), r"1 video\(s\) have other labels in flow than in rgb, the first: a/y"),
         (make([[0.2, 0.2, 0.6]] * 2), r"rgb has 2 classes and flow 3"),
         (make(TWO, class_names=("walk", "jump")), r"Class 1 is 'run' in rgb and 'jump' in flow"),

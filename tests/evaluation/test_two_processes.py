@@ -12,7 +12,7 @@ from eztorch.evaluation import FeatureStore
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
-from feature_ranks import RECIPE, SIZES, run, spread_clips  # noqa: E402  (it lies beside this file)
+from feature_ranks import CASES, RECIPE, run, spread_clips  # noqa: E402  (it lies beside this file)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,7 @@ def folders(tmp_path_factory):
     return one, two
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("bank", ["train", "val"])
+@pytest.mark.parametrize(("size", "bank"), CASES)
 def test_two_processes__find_what_one_finds(folders, size, bank):
     one, two = (folder / f"{size}_{bank}" for folder in folders)
     for split, length in (("val", size), ("train", size + 3)):

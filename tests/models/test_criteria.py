@@ -1,9 +1,11 @@
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
-from tiny_classifier import CLASSES, Data, make_model, make_trainer
+from tiny_classifier import CLASSES, OPTIMIZER, Data, make_model, make_trainer
+from torch import nn
 
 from eztorch.losses import as_weights, class_loss, multi_label_loss
+from eztorch.models import FinetuningModel, LinearClassifierEvaluation
 from eztorch.models.criteria import make_criterion
 from eztorch.models.steps import seed_step
 from eztorch.transforms.batch import Mix
@@ -146,3 +148,16 @@ def test_train_mix__accuracies_are_of_the_larger_weight():
     model = make_criterion("cross_entropy")
     targets = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
     assert model.answers(targets).tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize("kind", [FinetuningModel, LinearClassifierEvaluation])
+def test_losses__are_those_of_every_classifier_of_one_class(kind):
+    options = {"loss": {"name": "focal", "gamma": 1.0}, "class_weights": WEIGHTS, "train_mix": Mix(mixup_alpha=1.0)}
+    torch.manual_seed(0)
+    model, batch = kind(nn.Flatten(), nn.Linear(8, CLASSES), OPTIMIZER, **options), training_batch()
+    outputs = model.training_step(batch, 0)
+    seed_step(model, 0)
+    inputs, mixture = model.train_mix(batch["input"])
+    labels = mixture.labels(as_weights(batch["label"], CLASSES))
+    expected = class_loss(model(inputs), labels, gamma=1.0, class_weights=torch.tensor(WEIGHTS))
+    torch.testing.assert_close(outputs["loss"], expected)

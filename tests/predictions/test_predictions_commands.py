@@ -124,4 +124,4 @@ def test_fuse__of_other_videos_names_them(streams, capsys):
     one = Predictions.load(streams[0])
     Predictions(one.idx[1:], one.labels[1:], one.scores[1:], one.names[1:], one.class_names).save(streams[1])
     assert main(["predictions", "fuse", *map(str, streams)]) == 2
-    assert "1 of rgb is/are missing in flow: v00" in capsys.readouterr().err
+    assert "flow lacks 1 of rgb: v00" in capsys.readouterr().err

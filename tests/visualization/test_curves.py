@@ -3,6 +3,7 @@ from io import BytesIO
 
 import matplotlib.image
 import pytest
+from matplotlib.figure import Figure
 
 from eztorch.visualization import Chart, draw_chart, read_metrics
 from eztorch.visualization.curves import running_mean
@@ -44,3 +45,33 @@ def test_running_mean__equals_the_mean_of_each_window():
     assert running_mean(values, 0) == values
     assert running_mean(values, 1) == [3.0, 3.0, 5.0, 19 / 3, 8.0]
     assert running_mean(values, 9) == [5.0] * 5
+
+
+def drawn(monkeypatch, chart):
+    """The figure of a chart, before it becomes a PNG."""
+    figures = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda figure, *words, **options: (figures.append(figure), savefig(figure, *words, **options)),
+    )
+    draw_chart(chart)
+    return figures[0]
+
+
+def test_draw_chart__tells_18_curves_apart(monkeypatch):
+    figure = drawn(monkeypatch, Chart("a", {str(i): ([0, 1], [i, i + 1]) for i in range(18)}))
+    looks = {
+        (line.get_color(), line.get_linestyle(), line._dash_pattern[1] and tuple(line._dash_pattern[1]))
+        for line in figure.axes[0].lines
+    }
+    assert len(looks) == 18
+
+
+@pytest.mark.parametrize("length", [1, 12, 25, 30])
+@pytest.mark.parametrize("number", [2, 5, 12])
+def test_draw_chart__a_legend_fits_whatever_its_labels(length, number, monkeypatch, written):
+    labels = [f"{i}: " + "x" * length for i in range(number)]
+    figure = drawn(monkeypatch, Chart("a", {label: ([0, 1], [1, 2]) for label in labels}))
+    assert {word for word in written(figure) if "x" in word} == set(labels)

@@ -118,6 +118,12 @@ def test_report__shows_the_first_of_many_failures_and_counts_them(tmp_path):
     assert "v50.mp4" not in page.text
 
 
+def test_report__shows_the_tests_under_corruptions(tmp_path):
+    (tmp_path / "robustness.csv").write_text("corruption,severity,value\nclean,0,0.75\njpeg,3,0.5\n")
+    page = Page(write_report(tmp_path, title="t", command="c").read_text(encoding="utf-8"))
+    assert "Robustnesscorruptionseverityvalueclean00.75jpeg30.5" in page.text
+
+
 def test_headline__puts_the_key_result_first():
     tiles = headline(METRICS, 1 / 8)
     assert tiles[0][:2] == ("kNN accuracy", "20.0% → 55.1%")

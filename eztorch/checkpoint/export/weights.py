@@ -11,6 +11,7 @@ from torch import nn
 from eztorch.checkpoint.export.source import Comparison, Source, compare_outputs
 from eztorch.models.weights import load_tensors, read_weights
 from eztorch.utils.config import build
+from eztorch.utils.files import write_tensors
 
 
 def export_weights(source: Source, out: Path, shape: Sequence[int] | None) -> Comparison:
@@ -27,9 +28,7 @@ def export_weights(source: Source, out: Path, shape: Sequence[int] | None) -> Co
     network = None if shape is None else source.network()
     tensors = {name: value.detach().contiguous().clone() for name, value in source.tensors.items()}
     if out.suffix.lower() == ".safetensors":
-        from safetensors.torch import save_file
-
-        save_file(tensors, out, metadata={"format": "pt", **source.facts})
+        write_tensors(out, tensors, {"format": "pt", **source.facts})
     else:
         torch.save({"state_dict": tensors, **source.facts}, out)
     written = read_weights(out, key="out").tensors

@@ -1,6 +1,21 @@
 """Networks that learn representations. Each tells `num_features` and its layers, for layer-wise learning rates."""
 
 from eztorch.models.trunks.bn_inception import BNInception, create_bn_inception
+from eztorch.models.trunks.by_size import (
+    create_r2plus1d,
+    create_r2plus1d_18,
+    create_s3d,
+    create_swin_base,
+    create_swin_small,
+    create_swin_tiny,
+    create_vit_base,
+    create_vit_small,
+    create_vit_tiny,
+    create_vivit_base,
+    create_vivit_small,
+    create_vivit_tiny,
+    create_x3d,
+)
 from eztorch.models.trunks.frame_model import FrameModel, create_frame_model
 from eztorch.models.trunks.frame_resnet import create_frame_resnet
 from eztorch.models.trunks.library_network import LibraryNetwork
@@ -38,16 +53,29 @@ __all__ = [
     "create_frame_model",
     "create_frame_resnet",
     "create_model_timm",
+    "create_r2plus1d",
+    "create_r2plus1d_18",
     "create_resnet",
     "create_resnet3d_basic",
+    "create_s3d",
     "create_slowfast",
     "create_swin",
+    "create_swin_base",
+    "create_swin_small",
+    "create_swin_tiny",
     "create_tdn",
     "create_timesformer",
     "create_transformer_token_handler_model",
     "create_video_head_model",
     "create_video_network",
     "create_vit",
+    "create_vit_base",
+    "create_vit_small",
+    "create_vit_tiny",
     "create_vitransformer_token_handler_model",
     "create_vivit",
+    "create_vivit_base",
+    "create_vivit_small",
+    "create_vivit_tiny",
+    "create_x3d",
 ]

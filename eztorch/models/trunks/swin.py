@@ -5,14 +5,17 @@ Papers: https://arxiv.org/abs/2103.14030 (Swin), https://arxiv.org/abs/2111.0988
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torchvision.models import get_model, get_model_weights
+from torchvision.ops import StochasticDepth
 
 from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.library_network import LibraryNetwork, load_pretrained
 from eztorch.models.trunks.parts import checked_classes
+from eztorch.models.trunks.transformer import drop_rates
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -27,6 +30,7 @@ def create_swin(
     num_classes: int = 0,
     pretrained: bool | str = False,
     progress: bool = True,
+    stochastic_depth_prob: float | None = None,
     **options: Any,
 ) -> LibraryNetwork:
     """Build a Swin transformer for images of any size.
@@ -37,7 +41,9 @@ def create_swin(
         pretrained: True for torchvision's `IMAGENET1K_V1` weights, or the name of others; they are downloaded once. A
             classifier of other than 1000 classes starts anew.
         progress: Whether the download is shown.
-        **options: Further arguments of torchvision's `SwinTransformer`, for example `stochastic_depth_prob`.
+        stochastic_depth_prob: Probability that a residual branch of the last block is dropped; it grows with the depth.
+            None for torchvision's.
+        **options: Further arguments of torchvision's `SwinTransformer`, for example `dropout`.
 
     Raises:
         ConfigError: An unknown network, option or name of weights, a negative number of classes, or weights that do not
@@ -50,10 +56,10 @@ def create_swin(
     choose(_NAMES, name, "name")
     checked_classes(num_classes)
     try:
-        model = get_model(name, weights=None, num_classes=max(num_classes, 1), **options)
+        model = build_swin(name, max(num_classes, 1), stochastic_depth_prob, options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name}: {error}") from error
-    num_features = int(model.head.in_features)
+    num_features = int(model.head.in_features)  # type: ignore[arg-type, union-attr]  # nn.Module leaves it open
     if pretrained:
         offered = {one.name: one for one in get_model_weights(name)}
         weights = choose(offered, "IMAGENET1K_V1" if pretrained is True else pretrained, "pretrained")
@@ -61,3 +67,29 @@ def create_swin(
     if num_classes == 0:
         model.head = nn.Identity()
     return LibraryNetwork(model, num_features, layer_ids((n for n, _ in model.named_parameters()), SWIN_UNIT))
+
+
+def build_swin(
+    name: str, num_classes: int, stochastic_depth_prob: float | None, options: Mapping[str, Any]
+) -> nn.Module:
+    """Build torchvision's network, for images or clips.
+
+    Its functions know one `stochastic_depth_prob` each, so another is given to the blocks.
+
+    Args:
+        name: As in torchvision.
+        num_classes: Length of the output.
+        stochastic_depth_prob: See `create_swin`.
+        options: Further arguments of the library's function.
+
+    Raises:
+        ValueError: The probability is not one.
+    """
+    model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **options)
+    if stochastic_depth_prob is not None:
+        if not 0 <= stochastic_depth_prob < 1:
+            raise ValueError(f"stochastic_depth_prob={stochastic_depth_prob}; expected a share of at least 0, below 1.")
+        drops = [module for module in model.modules() if isinstance(module, StochasticDepth)]
+        for drop, rate in zip(drops, drop_rates(len(drops), stochastic_depth_prob), strict=True):
+            drop.p = rate
+    return model

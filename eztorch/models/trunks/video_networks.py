@@ -22,7 +22,7 @@ from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.library_network import LibraryNetwork, load_pretrained
 from eztorch.models.trunks.mvit import create_mvit
 from eztorch.models.trunks.parts import checked_classes
-from eztorch.models.trunks.swin import SWIN_UNIT
+from eztorch.models.trunks.swin import SWIN_UNIT, build_swin
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -101,6 +101,9 @@ def _of_library(name: str, num_classes: int, options: dict[str, Any]) -> nn.Modu
         network = builder(model_num_class=num_classes, head_activation=None, **options)
     elif name.startswith("mvit"):
         network = create_mvit(name, num_classes=num_classes, **options)
+    elif name.startswith("swin3d"):
+        others = {key: value for key, value in options.items() if key != "stochastic_depth_prob"}
+        network = build_swin(name, num_classes, options.get("stochastic_depth_prob"), others)
     else:
         network = get_model(name.removesuffix("_g"), weights=None, num_classes=num_classes, **options)
     if name == "s3d_g":

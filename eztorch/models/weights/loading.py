@@ -250,7 +250,7 @@ def _is_classifier(own: str, place: str, names: Iterable[str]) -> bool:
 def _why_left(name: str) -> str:
     if _POSITIONS.match(name):
         return "positions: this network has fixed ones"
-    if name.endswith("cls_token"):
+    if name.endswith(("cls_token", "class_token")):
         return "this network has no class token"
     return "classifier" if common_names([name])[name].startswith(_CLASSIFIER) else ""
 

@@ -40,6 +40,9 @@ def test_resnet3d__r3d18_has_the_published_cost(size, gigaflop):
         ({"model_depth": 50}, 31.63, 2048, 17),
         ({"model_depth": 101}, 59.54, 2048, 34),
         ({"model_depth": 50, "block": "basic"}, 39.57, 512, 17),
+        ({"model_depth": 101, "block": "basic"}, 79.69, 512, 34),
+        ({"model_depth": 18, "block": "bottleneck"}, 17.88, 2048, 9),
+        ({"model_depth": 34, "block": "bottleneck"}, 31.63, 2048, 17),
         ({"model_depth": 18, "stem_dim_out": 16}, 1.26, 128, 9),
     ],
 )

@@ -42,6 +42,27 @@ def test_swin__learns_with_layer_wise_rates():
     assert {group["lr"] for group in optimizer.param_groups} == {0.5**i for i in range(14)}
 
 
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda **options: create_swin("swin_t", **options),
+        lambda **options: create_swin("swin_v2_t", **options),
+        lambda **options: create_video_network("swin3d_t", **options),
+    ],
+)
+def test_swin__drops_branches_with_a_probability_that_grows_with_the_depth(create):
+    def rates(**options):
+        with torch.device("meta"):
+            return [m.p for m in create(**options).modules() if isinstance(m, torchvision.ops.StochasticDepth)]
+
+    assert rates(stochastic_depth_prob=0.0) == [0.0] * 12
+    last = rates()[-1]
+    assert rates(stochastic_depth_prob=last) == pytest.approx(rates())  # as torchvision does it
+    assert rates(stochastic_depth_prob=0.44) == pytest.approx([0.04 * i for i in range(12)])
+    with pytest.raises(ConfigError, match=r"stochastic_depth_prob=1\.5; expected a share"):
+        create(stochastic_depth_prob=1.5)
+
+
 class Weights(dict):
     name = "IMAGENET1K_V1"
 

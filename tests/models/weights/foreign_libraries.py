@@ -8,7 +8,7 @@ import warnings
 
 import torch
 
-from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_vit
+from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_swin, create_vit
 from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.weights import load_tensors
 
@@ -48,6 +48,23 @@ def timm():
     report = check(ours, vit, vit.state_dict(), IMAGES, lambda x: vit.forward_features(x)[:, 0])
     assert report.left_over["pos_embed"] == "positions: this network has fixed ones"
     assert report.left_over["head.weight"] == "classifier"
+
+    vit = stir(create_model("vit_tiny_patch16_224", num_classes=5, depth=2, dynamic_img_size=True))
+    torch.nn.init.normal_(vit.pos_embed)
+    options = {"depth": 2, "pool": "token", "positions": "learned", "num_classes": 5}
+    for size in (224, 64):  # positions of another grid are interpolated when they are loaded, or in the forward pass
+        ours = create_vit("tiny", **options, input_size=(size, size))
+        report = check(ours, vit, vit.state_dict(), IMAGES)
+        assert report.left_over == {}
+        assert set(report.interpolated) == (set() if size == 224 else {"pos_embed"})
+    for name, size, ours in (
+        ("swin_tiny_patch4_window7_224", 224, create_swin("swin_t", num_classes=5)),
+        ("swinv2_tiny_window8_256", 256, create_swin("swin_v2_t", num_classes=5)),
+    ):
+        swin = stir(create_model(name, num_classes=5))
+        indices = tuple(key for key in ours.state_dict() if "relative_position_index" in key or "coords_table" in key)
+        report = check(ours, swin, swin.state_dict(), torch.randn(1, 3, size, size), missing=indices)
+        assert report.left_over == {}
 
 
 def create_resnet_like(net):

@@ -11,8 +11,17 @@ import torch
 import torchvision
 from foreign_libraries import stir
 from torch import nn
+from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from eztorch.models.trunks import create_resnet, create_resnet3d_basic, create_slowfast, create_vit
+from eztorch.models.trunks import (
+    create_bn_inception,
+    create_frame_model,
+    create_resnet,
+    create_resnet3d_basic,
+    create_slowfast,
+    create_timesformer,
+    create_vit,
+)
 from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.weights import load_tensors, origin
 
@@ -68,8 +77,137 @@ def test_foreign__torchvision_vision_transformer():
     assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
 
 
+def test_foreign__torchvision_vision_transformer_with_its_own_positions_and_classifier():
+    theirs = torchvision.models.VisionTransformer(
+        image_size=48, patch_size=16, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=192, num_classes=7
+    )
+    stir(theirs)
+    torch.nn.init.normal_(theirs.heads.head.weight)
+    options = {"embed_dim": 48, "depth": 2, "num_heads": 3, "positions": "learned", "num_classes": 7}
+    ours = create_vit("tiny", **options, pool="token", input_size=(48, 48))
+    report = load_tensors(ours, theirs.state_dict())
+    assert (report.missing, report.left_over, report.interpolated) == ([], {}, {})
+    assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
+    without_token = create_vit("tiny", **options, pool="mean", input_size=(48, 48))
+    report = load_tensors(without_token, theirs.state_dict())
+    assert report.left_over == {"class_token": "this network has no class token"}
+    assert torch.equal(without_token.pos_embed, theirs.encoder.pos_embedding[:, 1:])
+
+
+def small_swin(times=0):
+    """Two stages of a Swin transformer of torchvision, for images or for clips."""
+    options = {"embed_dim": 12, "depths": [2, 2], "num_heads": [2, 4], "num_classes": 5, "stochastic_depth_prob": 0.0}
+    if times:
+        return stir(SwinTransformer3d(patch_size=[2, 4, 4], window_size=[times, 3, 3], **options))
+    return stir(torchvision.models.SwinTransformer(patch_size=[4, 4], window_size=[3, 3], **options))
+
+
+# As mmaction/models/backbones/swin.py and the authors' code name theirs, with two stages.
+SWIN_RULES = [
+    (r"head\.", "cls_head.fc_cls."),
+    (r"features\.0\.(\d)\.mlp\.0\.", r"backbone.layers.0.blocks.\1.mlp.fc1."),
+    (r"features\.0\.(\d)\.mlp\.3\.", r"backbone.layers.0.blocks.\1.mlp.fc2."),
+    (r"features\.2\.(\d)\.mlp\.0\.", r"backbone.layers.1.blocks.\1.mlp.fc1."),
+    (r"features\.2\.(\d)\.mlp\.3\.", r"backbone.layers.1.blocks.\1.mlp.fc2."),
+    (r"features\.0\.", "backbone.layers.0.blocks."),
+    (r"features\.1\.", "backbone.layers.0.downsample."),
+    (r"features\.2\.", "backbone.layers.1.blocks."),
+    (r"", "backbone."),
+]
+
+
+def test_foreign__mmaction2_video_swin():
+    source, ours = small_swin(times=2), small_swin(times=2)
+    torch.nn.init.zeros_(ours.features[0][0].attn.qkv.weight)
+    state = renamed(source.state_dict(), SWIN_RULES)
+    assert origin(state) == "mmaction2"
+    report = load_tensors(ours, state)
+    assert (report.missing, report.left_over) == ([], {})
+    assert_same(ours, source, torch.randn(1, 3, 8, 32, 32))
+
+
+def test_foreign__torchvision_swin_for_images_inflates_into_the_one_for_clips():
+    images, clips = small_swin(), small_swin(times=2)
+    report = load_tensors(clips, images.state_dict())
+    assert list(report.inflated) == ["patch_embed.proj.weight"]
+    assert [name for name in report.missing if "relative_position_index" not in name] == []
+    frame = torch.randn(1, 3, 36, 36)
+    with torch.no_grad():
+        still = clips.eval()(frame[:, :, None].expand(-1, -1, 4, -1, -1))
+        torch.testing.assert_close(still, images(frame), rtol=1e-4, atol=1e-4)
+
+
+# As mmaction/models/backbones/timesformer.py and its layers name theirs, the attention over time being the first.
+TIMESFORMER_RULES = [
+    (r"head\.", "cls_head.fc_cls."),
+    (r"patch_embed\.proj\.", "backbone.patch_embed.projection."),
+    *(
+        (rf"blocks\.(\d)\.{ours}", rf"backbone.transformer_layers.layers.\1.{theirs}")
+        for ours, theirs in (
+            (r"temporal_norm1\.", "attentions.0.norm."),
+            (r"temporal_attn\.qkv\.", "attentions.0.attn.in_proj_"),
+            (r"temporal_attn\.proj\.", "attentions.0.attn.out_proj."),
+            (r"temporal_fc\.", "attentions.0.temporal_fc."),
+            (r"norm1\.", "attentions.1.norm."),
+            (r"attn\.qkv\.", "attentions.1.attn.in_proj_"),
+            (r"attn\.proj\.", "attentions.1.attn.out_proj."),
+            (r"norm2\.", "ffns.0.norm."),
+            (r"mlp\.fc1\.", "ffns.0.layers.0.0."),
+            (r"mlp\.fc2\.", "ffns.0.layers.1."),
+        )
+    ),
+    (r"", "backbone."),
+]
+
+
+@pytest.mark.parametrize("library", ["mmaction2", "TimeSformer's authors"])
+def test_foreign__timesformer(library):
+    options = {"embed_dim": 24, "depth": 2, "num_heads": 3, "input_size": (2, 32, 32), "num_classes": 5}
+    source, ours = stir(create_timesformer(**options)), create_timesformer(**options)
+    with torch.no_grad():
+        for name, value in source.named_parameters():
+            if "temporal_fc" in name or name.endswith("_embed"):
+                value.normal_()
+    rules = TIMESFORMER_RULES if library == "mmaction2" else [(r"", "model.")]
+    state = renamed(source.state_dict(), rules)
+    kernel = next(name for name in state if name.endswith(("projection.weight", "patch_embed.proj.weight")))
+    state[kernel] = state[kernel].squeeze(2)  # a convolution over images there
+    assert origin(state) == library
+    report = load_tensors(ours, state)
+    assert (report.missing, report.left_over) == ([], {})
+    assert_same(ours, source, torch.randn(2, 3, 2, 32, 32))
+
+
+# As the bn_inception.py of TSN's and of pretrainedmodels' code name theirs.
+BN_INCEPTION_RULES = [
+    (rf"{ours}\.{kind}\.", f"base_model.{theirs}{end}.")
+    for ours, theirs in (
+        (r"stem\.conv1", "conv1_7x7_s2"),
+        (r"stem\.reduce2", "conv2_3x3_reduce"),
+        (r"stem\.conv2", "conv2_3x3"),
+        (r"blocks\.(\w+)\.one", r"inception_\1_1x1"),
+        (r"blocks\.(\w+)\.three\.reduce", r"inception_\1_3x3_reduce"),
+        (r"blocks\.(\w+)\.three\.conv", r"inception_\1_3x3"),
+        (r"blocks\.(\w+)\.twice\.reduce", r"inception_\1_double_3x3_reduce"),
+        (r"blocks\.(\w+)\.twice\.conv(\d)", r"inception_\1_double_3x3_\2"),
+        (r"blocks\.(\w+)\.proj", r"inception_\1_pool_proj"),
+    )
+    for kind, end in (("conv", ""), ("norm", "_bn"))
+]
+
+
+def test_foreign__bn_inception_of_tsn():
+    source = stir(create_bn_inception(num_classes=5))
+    state = renamed(source.state_dict(), [*BN_INCEPTION_RULES, (r"fc\.", "base_model.last_linear.")])
+    assert origin(state) == "TSN (BN-Inception)"
+    ours = create_frame_model(create_bn_inception(num_classes=5))
+    report = load_tensors(ours, state)
+    assert (report.missing, report.left_over) == ([], {})
+    assert_same(ours.network, source, torch.randn(1, 3, 64, 64))
+
+
 def renamed(state, rules):
-    """Names of our 3D networks in those of another library, each by the first rule that fits."""
+    """Names of our networks in those of another library, each by the first rule that fits."""
     found = {}
     for name, value in state.items():
         for pattern, new in rules:

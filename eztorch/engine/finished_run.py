@@ -1,0 +1,60 @@
+"""`checkpoint=FILE` on the command line of a task that evaluates: the run that wrote a checkpoint is the experiment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from eztorch.engine.arguments import Arguments
+from eztorch.engine.resume import find_checkpoint
+from eztorch.utils.errors import ConfigError
+
+KEY = "checkpoint"
+_LEVELS = 3  # a run directory is so many folders above its checkpoints at most
+_CONFIG = "config"  # name of the experiment in a run directory
+
+
+def experiment_of(arguments: Arguments, task: str) -> Arguments:
+    """Put what `checkpoint=FILE` stands for in its place.
+
+    Without `-cn` the experiment is the configuration of the run that wrote the checkpoint, and the results go to
+    `evaluation/TASK` in its run directory. With `-cn` it is `ckpt_path=FILE`. Other overrides stand behind, and win.
+
+    Args:
+        arguments: The command line.
+        task: Name of the task.
+
+    Raises:
+        ConfigError: There is no such checkpoint, or no configuration of a run in the folders above it.
+    """
+    asked = [line for line in arguments.overrides if _key(line) == KEY]
+    if not asked:
+        return arguments
+    from eztorch.engine.compose import quote
+
+    checkpoint = find_checkpoint(asked[-1].partition("=")[2].strip("'\""), Path(), key=KEY)
+    assert checkpoint is not None  # one was asked for
+    file = checkpoint.absolute()
+    others = tuple(line for line in arguments.overrides if _key(line) != KEY)
+    if arguments.config_name is not None:
+        return replace(arguments, overrides=(f"++ckpt_path={quote(str(file))}", *others))
+    folder = run_directory(file)
+    if folder is None:
+        raise ConfigError(
+            f"{KEY}={checkpoint}: none of the folders above it is a run directory, with a {_CONFIG}.yaml. Name the "
+            f"experiment that it is of: -cn EXPERIMENT ckpt_path={checkpoint}."
+        )
+    own = (f"++ckpt_path={quote(str(file))}", f"++dir.run={quote(str(folder / 'evaluation' / task))}")
+    return replace(arguments, config_path=str(folder), config_name=_CONFIG, overrides=(*own, *others))
+
+
+def run_directory(checkpoint: Path) -> Path | None:
+    """Return the run directory that a checkpoint stands in, None where there is none."""
+    for folder in list(checkpoint.absolute().parents)[:_LEVELS]:
+        if (folder / f"{_CONFIG}.yaml").is_file():
+            return folder
+    return None
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")

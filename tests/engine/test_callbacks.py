@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+from lightning.pytorch.callbacks import RichProgressBar
+
+from eztorch.callbacks import ProgressBar, ThroughputMonitor
+from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
+
+OF_TRAINING = {
+    "knn": {"_target_": "eztorch.callbacks.KNNEvaluator"},
+    "checkpoint": {"_target_": "eztorch.callbacks.ModelCheckpoint", "monitor": "pretrain/loss"},
+    "rates": {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"},
+    "speed": {"_target_": "eztorch.callbacks.ThroughputMonitor"},
+    "collapse": {"_target_": "eztorch.callbacks.CollapseMonitor"},
+    "stop": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "pretrain/loss"},
+    "other_bar": {"_target_": "lightning.pytorch.callbacks.RichProgressBar"},
+    "failures": None,
+}
+
+
+@pytest.mark.parametrize("task", FEATURE_TASKS)
+def test_build_callbacks__leaves_out_what_waits_for_training_where_features_are_taken(tmp_path, task):
+    built = build_callbacks({"callbacks": OF_TRAINING}, task, tmp_path)
+    assert [type(one) for one in built] == [ProgressBar, RichProgressBar]  # which acts then
+    assert build_callbacks({"callbacks": {"progress_bar": None}}, task, tmp_path) == []
+
+
+def test_build_callbacks__keeps_all_of_them_in_training(tmp_path):
+    built = build_callbacks({"callbacks": OF_TRAINING}, "pretrain", tmp_path)
+    assert len([one for one in built if isinstance(one, ThroughputMonitor)]) == 2
