@@ -61,3 +61,17 @@ def test_probe__of_two_processes_is_that_of_one(results, counts, selection):
     for found in ranks:
         assert found["grid"] == alone["grid"]
         assert found["metrics"] == pytest.approx(alone["metrics"])
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_probe__chooses_where_it_is_asked_to(results, counts):
+    for selection in ("held_out", "val"):
+        found = results[0]["probe", counts, selection]
+        choices = [float(row["choice_acc_1"]) for row in found["grid"]]
+        (chosen,) = [row for row in found["grid"] if row["chosen"] == "1"]
+        assert found["grid"].index(chosen) == choices.index(max(choices))
+        if selection == "val":  # the best of the split itself
+            assert choices == [float(row["val_acc_1"]) for row in found["grid"]]
+            assert found["metrics"]["linear/acc_1"] == pytest.approx(max(choices))
+        else:
+            assert found["metrics"]["linear/held_out_acc_1"] == pytest.approx(max(choices))
