@@ -105,6 +105,8 @@ class IBOTModel(SiameseModel):
                 scheduler_momentum=scheduler_momentum,
             )
         )
+        for block in self.target.trunk.blocks:  # type: ignore[union-attr]  # that of a vision transformer
+            block.drop_path = 0.0  # the student alone drops branches
 
     def on_train_start(self) -> None:
         """Begin without outputs of an earlier fit."""

@@ -43,6 +43,11 @@ def make(name: str = "ibot", **keys: Any) -> Any:
     return model
 
 
+def _vit(**keys: Any) -> VisionTransformer:
+    keys = {"depth": 1, "pool": "token", "mask_token": True, **keys}
+    return VisionTransformer(patch=(2, 2), embed_dim=8, num_heads=2, **keys)
+
+
 def batch_of(tiny: Any, shapes: tuple[tuple[int, ...], ...] = (GLOBAL, GLOBAL, LOCAL)) -> dict[str, Any]:
     data = tiny.Views(6, shapes)
     return default_collate([data[index] for index in range(6)])
@@ -108,6 +113,15 @@ def test_step__of_which_nothing_is_hidden_still_gives_every_parameter_a_gradient
     assert all(parameter.grad is not None for parameter in model.learnable_params)
 
 
+def test_step__the_student_alone_drops_branches(tiny):
+    model = make(trunk=_vit(depth=3, drop_path=0.9))
+    views = batch_of(tiny)["input"][:2]
+    views += model.beside_views(views, 0)
+    first, again = model.encode_keys(views), model.encode_keys(views)
+    assert all(torch.equal(again[index], keys) for index, keys in first.items())
+    assert not torch.equal(model.encode_queries(views)[0].q, model.encode_queries(views)[0].q)
+
+
 class Centres(Callback):
     def __init__(self) -> None:
         self.values: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -152,11 +166,6 @@ def test_validation_step__gives_the_class_token_of_a_picture_that_is_seen_whole(
     features = model.validation_step(batch, 0)
     torch.testing.assert_close(features["h"], model.trunk.tokens(batch["input"][0])[:, 0])
     torch.testing.assert_close(features["z"], model.projector(features["h"]))
-
-
-def _vit(**keys: Any) -> VisionTransformer:
-    keys = {"pool": "token", "mask_token": True, **keys}
-    return VisionTransformer(patch=(2, 2), embed_dim=8, depth=1, num_heads=2, **keys)
 
 
 @pytest.mark.parametrize(
