@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import centred, ibot_loss, sinkhorn, swav_loss
+from eztorch.models.heads import IBOTHead
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
-from eztorch.models.siamese.checks import not_negative, output_dim, share
+from eztorch.models.siamese.checks import not_negative, share
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.patch_tokens import as_mask, at_places, by_view
 from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
@@ -63,6 +64,7 @@ class IBOTModel(SiameseModel):
 
     branch: TargetBranch
     trunk: VisionTransformer
+    projector: IBOTHead
     centre: Tensor
     patch_centre: Tensor
 
@@ -92,10 +94,9 @@ class IBOTModel(SiameseModel):
         self.patch_coeff = not_negative("patch_coeff", patch_coeff)
         self.distillation = SelfDistillation(**taken(keys, SelfDistillationKeys))
         self.uses_sinkhorn = choose({"centre": False, "sinkhorn": True}, centring, "centring")
-        scores = output_dim(self.projector)  # type: ignore[arg-type]  # there is one
         self._outputs = {name: TeacherOutputs() for name in ("centre", "patch_centre")}
         for name in self._outputs:
-            self.register_buffer(name, torch.zeros(scores or 0))
+            self.register_buffer(name, torch.zeros(self.projector.output_dim))
         self._places: list[Tensor] = []  # hidden patches of the global crops of the step
         self.use_target(
             TargetBranch(
@@ -149,7 +150,7 @@ class IBOTModel(SiameseModel):
         keys: dict[int, Tensor] = {}
         trunk, projector = self.target.trunk, self.target.projector
         assert isinstance(trunk, VisionTransformer)
-        assert isinstance(projector, nn.Module)
+        assert isinstance(projector, IBOTHead)
         with torch.no_grad():
             for view, patches in self._patches_of.items():
                 tokens = trunk.tokens(views[view])
@@ -166,7 +167,6 @@ class IBOTModel(SiameseModel):
             Features of the class token by index of the view, shapes (1, B, C) and (1, B, K), and of the hidden patches
             of global crops by the index of these in `views`, shapes (1, B, M, C) and (1, B, M, K).
         """
-        assert self.projector is not None
         queries: dict[int, Features] = {}
         for group in self.plan.passes(views, self.plan.key_views):
             indices = [self._patches_of[view] for view in group]
@@ -233,8 +233,7 @@ class IBOTModel(SiameseModel):
                 "iBOT needs a vision transformer with a class token and a mask token: write model/trunk=vit_base (or "
                 "vit_tiny_small), model.trunk.pool=token and model.trunk.mask_token=true."
             )
-        scores = None if self.projector is None else output_dim(self.projector)
-        if scores is None or self.predictor is not None or self.normalize_outputs:
+        if not isinstance(self.projector, IBOTHead) or self.predictor is not None or self.normalize_outputs:
             raise ConfigError(
                 "The projector of iBOT gives the scores of class and patch tokens: write model.projector._target_="
                 "eztorch.models.heads.IBOTHead, model.predictor=null and model.normalize_outputs=false."

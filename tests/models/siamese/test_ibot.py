@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from eztorch.losses import sinkhorn
-from eztorch.models.heads import IBOTHead
+from eztorch.models.heads import DINOHead, IBOTHead
 from eztorch.models.siamese.patch_tokens import as_mask
 from eztorch.models.trunks import VisionTransformer
 from eztorch.utils.errors import ConfigError
@@ -174,6 +174,7 @@ def test_validation_step__gives_the_class_token_of_a_picture_that_is_seen_whole(
         ({"trunk": nn.Flatten()}, "needs a vision transformer with a class token and a mask token"),
         ({"trunk": _vit(pool="mean")}, r"model\.trunk\.pool=token"),
         ({"trunk": _vit(mask_token=False)}, r"model\.trunk\.mask_token=true"),
+        ({"projector": DINOHead(8, output_dim=6)}, "gives the scores of class and patch tokens"),
         ({"projector": None}, r"eztorch\.models\.heads\.IBOTHead"),
         ({"predictor": nn.Linear(6, 6)}, r"model\.predictor=null"),
         ({"projector": IBOTHead(8, output_dim=6), "normalize_outputs": True}, r"model\.normalize_outputs=false"),
