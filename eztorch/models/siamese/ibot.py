@@ -18,6 +18,7 @@ from eztorch.models.siamese.patch_tokens import as_mask, at_places, by_view
 from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.steps import pass_at
+from eztorch.models.trunks.transformer import DropPath
 from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.modules import draw_hidden, sum_over_processes
 from eztorch.utils.distributed import rank, world_size
@@ -106,8 +107,9 @@ class IBOTModel(SiameseModel):
                 scheduler_momentum=scheduler_momentum,
             )
         )
-        for block in self.target.trunk.blocks:  # type: ignore[union-attr]  # that of a vision transformer
-            block.drop_path = 0.0  # the student alone drops branches
+        for module in self.target.modules():
+            if isinstance(module, DropPath):
+                module.rate = 0.0  # the student alone drops branches
 
     def on_train_start(self) -> None:
         """Begin without outputs of an earlier fit."""
