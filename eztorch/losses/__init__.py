@@ -3,7 +3,8 @@
 from eztorch.losses.barlow_twins_loss import barlow_twins_loss
 from eztorch.losses.byol_loss import byol_loss, simsiam_loss
 from eztorch.losses.class_loss import as_weights, balanced_weights, class_loss, multi_label_loss
-from eztorch.losses.dino_loss import dino_loss
+from eztorch.losses.dino_loss import centred, dino_loss
+from eztorch.losses.ibot_loss import ibot_loss
 from eztorch.losses.mae_loss import mae_loss
 from eztorch.losses.moco_loss import moco_loss
 from eztorch.losses.nnclr_loss import nearest_neighbours, nnclr_loss
@@ -21,9 +22,11 @@ __all__ = [
     "balanced_weights",
     "barlow_twins_loss",
     "byol_loss",
+    "centred",
     "class_loss",
     "dcl_loss",
     "dino_loss",
+    "ibot_loss",
     "mae_loss",
     "moco_loss",
     "multi_label_loss",

@@ -30,10 +30,34 @@ def dino_loss(student: Tensor, teacher: Tensor, *, temp: float, temp_m: float, c
     >>> dino_loss(torch.zeros(1, 2), torch.tensor([[5.0, 1.0]]), temp=0.1, temp_m=0.04, centre=torch.zeros(2))  # log(2)
     tensor(0.6931)
     """
-    for name, value in (("temp", temp), ("temp_m", temp_m)):
-        if not value > 0:
-            raise ConfigError(f"{name}={value}: a temperature is above 0.")
+    if not temp > 0:
+        raise ConfigError(f"temp={temp}: a temperature is above 0.")
     dtype = torch.promote_types(student.dtype, torch.float32)
+    target = centred(teacher.detach().to(dtype), temp_m=temp_m, centre=centre)
     with torch.autocast(student.device.type, enabled=False):
-        target = ((teacher.detach().to(dtype) - centre) / temp_m).softmax(dim=1)
         return F.cross_entropy(student.to(dtype) / temp, target)
+
+
+@torch.no_grad()
+def centred(scores: Tensor, *, temp_m: float, centre: Tensor) -> Tensor:
+    """Return the centred and sharpened distributions of a teacher, which the student learns.
+
+    Args:
+        scores: Outputs of the teacher, shape (..., K).
+        temp_m: Temperature, above 0.
+        centre: Shape (K,).
+
+    Returns:
+        Shape (..., K), in float32 or finer.
+
+    Raises:
+        ConfigError: The temperature is not above 0.
+
+    >>> centred(torch.tensor([[5.0, 1.0]]), temp_m=0.04, centre=torch.tensor([5.0, 1.0]))
+    tensor([[0.5000, 0.5000]])
+    """
+    if not temp_m > 0:
+        raise ConfigError(f"temp_m={temp_m}: a temperature is above 0.")
+    with torch.autocast(scores.device.type, enabled=False):
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return ((scores - centre) / temp_m).softmax(dim=-1)

@@ -24,7 +24,8 @@ def sinkhorn(
         Q = Diag(u) exp(scores / eps) Diag(v),  with rows and columns brought to equal sums in turn
 
     Args:
-        scores: Cosines of the samples of this process with the prototypes, shape (B, K).
+        scores: Cosines of the samples of this process with the prototypes, shape (B, K); a row of minus infinity is
+            left out, and assigned to nothing.
         eps: Smoothness; small values give hard assignments.
         iterations: Of Sinkhorn and Knopp's algorithm.
         everywhere: Sums a tensor over all processes; by default there is one.
@@ -45,7 +46,7 @@ def sinkhorn(
         q = ((scores.to(torch.promote_types(scores.dtype, torch.float32)) - 1) / eps).exp()
         for _ in range(iterations):
             q = q / everywhere(q.sum(dim=0, keepdim=True)).clamp_min(torch.finfo(q.dtype).tiny)
-            q = q / q.sum(dim=1, keepdim=True)
+            q = q / q.sum(dim=1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
         return q
 
 

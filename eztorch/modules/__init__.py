@@ -2,6 +2,7 @@
 
 from eztorch.modules.batch_shuffle import shuffle, unshuffle
 from eztorch.modules.batch_statistics import average_batch_statistics
+from eztorch.modules.block_masks import block_mask, draw_hidden
 from eztorch.modules.consensus import MeanConsensus, TemporalRelation, multi_scale_relation
 from eztorch.modules.ema import ema_update
 from eztorch.modules.feature_queue import FeatureQueue
@@ -43,7 +44,9 @@ __all__ = [
     "TemporalShift",
     "average_batch_statistics",
     "batch_norms",
+    "block_mask",
     "convert_to_split_batch_norm",
+    "draw_hidden",
     "ema_update",
     "gather_with_gradient",
     "gather_without_gradient",

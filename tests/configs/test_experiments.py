@@ -123,7 +123,8 @@ def smaller(name: str) -> list[str]:
     trunk, width = OmegaConf.select(config, "model.trunk"), None
     if trunk._target_.endswith("create_vit"):
         found += ["+model.trunk.depth=1", "+model.trunk.embed_dim=24", "+model.trunk.num_heads=3"]
-        found += ["model.decoder_dim=12", "model.decoder_depth=1", "model.decoder_heads=2"]
+        if "decoder_dim" in config.model:
+            found += ["model.decoder_dim=12", "model.decoder_depth=1", "model.decoder_heads=2"]
         width = 24
     elif "transformer" in trunk:
         width = 24

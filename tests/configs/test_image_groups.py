@@ -21,7 +21,7 @@ GROUPS = {
     "resident_images": ("FolderDataModule", 10),
 }
 CROPS = {"random_resized_crop": [224], "center_crop": [224], "crops_2": [224] * 2}
-CROPS |= {f"crops_2_{small}": [224] * 2 + [96] * small for small in (4, 6, 8)}
+CROPS |= {f"crops_2_{small}": [224] * 2 + [96] * small for small in (4, 6, 8, 10)}
 BATCHES = {"image_train": 1, "image_eval": 1, "image_train_small": 1, "image_eval_small": 1}
 VIEWS_OF_BATCHES = ("image_contrastive_small", "image_weak_strong_small")
 

@@ -7,7 +7,17 @@ import math
 import pytest
 import torch
 
-from eztorch.losses import byol_loss, dino_loss, nearest_neighbours, nnclr_loss, simsiam_loss, sinkhorn, swav_loss
+from eztorch.losses import (
+    byol_loss,
+    centred,
+    dino_loss,
+    ibot_loss,
+    nearest_neighbours,
+    nnclr_loss,
+    simsiam_loss,
+    sinkhorn,
+    swav_loss,
+)
 from eztorch.utils.errors import ConfigError
 
 
@@ -74,6 +84,39 @@ def test_dino_loss__equals_equations_1_and_2(slow):
     slow.agree(lambda s, t: dino_loss(s, t, temp=0.1, temp_m=0.04, centre=centre), reference, student, teacher)
 
 
+def test_ibot_loss__equals_equation_2_over_the_hidden_patches_of_each_sample(slow):
+    student, teacher, centre = slow.unit(3, 4, 6), slow.unit(3, 4, 6, seed=1), slow.unit(6, seed=2).detach()
+    hidden = [[0, 1, 2], [], [3]]  # the second sample is seen whole
+    valid = torch.zeros(3, 4, dtype=torch.bool)
+    for row, places in enumerate(hidden):
+        valid[row, places] = True
+
+    def reference(s, t):
+        total = 0.0 * s.sum()
+        for row, places in enumerate(hidden):
+            for place in places:
+                target = torch.exp((t[row, place].detach() - centre) / 0.04)
+                share = torch.exp(s[row, place] / 0.1)
+                cross = -(target / target.sum() * torch.log(share / share.sum())).sum()
+                total = total + cross / len(places) / 3
+        return total
+
+    def loss(s, t):
+        return ibot_loss(s, centred(t, temp_m=0.04, centre=centre), valid, temp=0.1)
+
+    slow.agree(loss, reference, student, teacher)
+    assert ibot_loss(student, teacher, torch.zeros_like(valid), temp=0.1).item() == 0
+
+
+def test_ibot_loss__of_half_precision_is_that_of_float32(slow):
+    student, target = slow.unit(2, 3, 6).detach().bfloat16(), slow.unit(2, 3, 6, seed=1).detach().softmax(dim=-1)
+    valid = torch.tensor([[True, True, False], [True, False, False]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = ibot_loss(student, target.bfloat16(), valid, temp=0.1)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, ibot_loss(student.float(), target.bfloat16().float(), valid, temp=0.1))
+
+
 def test_dino_loss__of_a_centred_constant_teacher_is_the_entropy_of_chance():
     teacher = torch.randn(1, 8).expand(3, -1)
     loss = dino_loss(torch.zeros(3, 8), teacher, temp=0.1, temp_m=0.04, centre=teacher[0])
@@ -96,6 +139,14 @@ def test_sinkhorn__equals_the_papers_iterations(slow, iterations):
 def test_sinkhorn__uses_all_prototypes_alike_where_features_are_the_same():
     assigned = sinkhorn(torch.rand(1, 5).expand(10, 5), iterations=3)
     torch.testing.assert_close(assigned, torch.full((10, 5), 0.2))
+
+
+def test_sinkhorn__leaves_out_rows_of_minus_infinity(slow):
+    scores = slow.unit(7, 4).detach()
+    padded = torch.cat([scores[:3], torch.full((2, 4), -torch.inf), scores[3:]])
+    assigned = sinkhorn(padded)
+    torch.testing.assert_close(assigned[[0, 1, 2, 5, 6, 7, 8]], sinkhorn(scores))
+    assert not assigned[3:5].any()
 
 
 def test_sinkhorn__of_two_processes_is_that_of_one(slow):
@@ -130,6 +181,7 @@ def test_swav_loss__is_the_cross_entropy_of_equation_2(slow):
     [
         (lambda x: nnclr_loss(x, x, temp=0), "temp=0"),
         (lambda x: dino_loss(x, x, temp=0.1, temp_m=0, centre=x[0]), "temp_m=0"),
+        (lambda x: ibot_loss(x[None], x[None], x[:1] > 0, temp=0), "temp=0"),
         (lambda x: sinkhorn(x, eps=0), "eps=0"),
         (lambda x: swav_loss(x, x, temp=0), "temp=0"),
     ],

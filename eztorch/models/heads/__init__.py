@@ -3,7 +3,7 @@
 from eztorch.models.heads.linear import LinearHead
 from eztorch.models.heads.linear3d import Linear3DHead, create_linear3d_head
 from eztorch.models.heads.mlp import MLPHead
-from eztorch.models.heads.prototypes import DINOHead, PrototypeHead
+from eztorch.models.heads.prototypes import DINOHead, IBOTHead, PrototypeHead
 from eztorch.models.heads.video_resnet import (
     VideoResNetHead,
     VideoResNetTemporalHead,
@@ -13,6 +13,7 @@ from eztorch.models.heads.video_resnet import (
 
 __all__ = [
     "DINOHead",
+    "IBOTHead",
     "Linear3DHead",
     "LinearHead",
     "MLPHead",

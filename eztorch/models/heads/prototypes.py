@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -100,3 +102,32 @@ class DINOHead(nn.Module):
         """Map features, shape (B, C), to cosines with the prototypes, shape (B, K)."""
         out: Tensor = self.prototypes(self.mlp(x))
         return out
+
+
+class IBOTHead(nn.Module):
+    """Scores of class tokens and of patch tokens: the projector of iBOT (https://arxiv.org/abs/2111.07832, section 3).
+
+    Args:
+        input_dim: Length of the input.
+        shared: Both kinds of tokens have the same prototypes, as in iBOT; False for a head each, as in DINOv2.
+        **options: Further arguments of `DINOHead`.
+    """
+
+    def __init__(self, input_dim: int, *, shared: bool = True, **options: Any) -> None:
+        super().__init__()
+        self.class_head = DINOHead(input_dim, **options)
+        self.patch_head = None if shared else DINOHead(input_dim, **options)
+        self.input_dim, self.output_dim = input_dim, self.class_head.output_dim
+        self.num_layers = self.class_head.num_layers
+
+    def get_param_layer_id(self, name: str) -> int:
+        """Return the layer that a parameter belongs to; both heads have the same layers."""
+        return self.class_head.get_param_layer_id(name.partition(".")[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map class tokens, shape (B, C), to scores, shape (B, K), and patch tokens, (B, M, C), to (B, M, K)."""
+        if x.ndim == 2:
+            scores: Tensor = self.class_head(x)
+        else:
+            scores = (self.patch_head or self.class_head)(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return scores

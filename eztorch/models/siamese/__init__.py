@@ -4,6 +4,7 @@ from eztorch.models.siamese.barlow_twins import BarlowTwinsModel
 from eztorch.models.siamese.base import Features, SiameseModel
 from eztorch.models.siamese.byol import BYOLModel
 from eztorch.models.siamese.dino import DINOModel
+from eztorch.models.siamese.ibot import IBOTModel
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
 from eztorch.models.siamese.moco import MoCoModel
 from eztorch.models.siamese.mocov3 import MoCov3Model
@@ -27,6 +28,7 @@ __all__ = [
     "BarlowTwinsModel",
     "DINOModel",
     "Features",
+    "IBOTModel",
     "MoCoModel",
     "MoCov3Model",
     "NNCLRModel",

@@ -164,6 +164,18 @@ class SiameseModel(LightningModule, ABC):
             batch: The batch, for a method that needs more of it than its views.
         """
 
+    def beside_views(self, views: Sequence[Tensor], batch_idx: int) -> list[Tensor]:
+        """Return what the networks get beside the views of a batch, behind them in the list: nothing.
+
+        Args:
+            views: All views of the batch, each of shape (B, ...).
+            batch_idx: Number of the batch in the epoch.
+
+        Returns:
+            Tensors of B rows, so that they stay with the views wherever a batch is taken apart.
+        """
+        return []
+
     def require_all_views(self) -> None:
         """Refuse a plan that leaves views out or cuts them: the method has no target and compares whole views.
 
@@ -279,6 +291,7 @@ class SiameseModel(LightningModule, ABC):
         """
         seed_step(self, batch_idx)
         views = self.plan.check(apply_transform(self.train_transform, batch["input"]))
+        views += self.beside_views(views, batch_idx)
         keys = self.encode_keys(views)
         if self.gradient_cache_size is None:
             queries = self.encode_queries(views)

@@ -12,12 +12,15 @@ from typing_extensions import Unpack
 
 from eztorch.losses import dino_loss
 from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
-from eztorch.models.siamese.checks import above_zero, not_negative, output_dim, share
-from eztorch.models.siamese.schedules import WarmedTemperature
+from eztorch.models.siamese.checks import output_dim
+from eztorch.models.siamese.key_groups import taken, without
+from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
 from eztorch.models.siamese.target_branch import TargetBranch
-from eztorch.modules import sum_over_processes
-from eztorch.utils.distributed import world_size
 from eztorch.utils.errors import ConfigError
+
+
+class DINOKeys(SiameseKeys, SelfDistillationKeys, total=False):
+    """Keys of the networks and of what is learned of the teacher."""
 
 
 @final
@@ -27,15 +30,10 @@ class DINOModel(SiameseModel):
     The projector gives the scores that the distributions are made of (`DINOHead`); there is no predictor.
 
     Args:
-        temp: Temperature of the student.
-        temp_m: Temperature of the teacher after its warm-up.
-        start_warmup_temp_m: The same at step 0 of the warm-up, which is linear.
-        warmup_epoch_temp_m: Length of that warm-up in epochs.
-        centre_momentum: Share of the centre that stays at an optimizer step.
-        freeze_last_layer_epochs: Epochs at the beginning in which the prototypes stay as they are.
         initial_momentum: Momentum of the moving average at the first step, from 0 to 1.
         scheduler_momentum: `constant`, or `cosine` (a step) or `cosine_epoch` (an epoch) towards 1 at the last update.
-        **shared: Keys of every siamese method, see `SiameseModel`; `normalize_outputs` must stay false.
+        **keys: Keys of every siamese method, see `SiameseModel`, and those of `SelfDistillation`; `normalize_outputs`
+            must stay false.
 
     Attributes:
         centre: What the teacher gives on average, shape (K,).
@@ -50,33 +48,22 @@ class DINOModel(SiameseModel):
     def __init__(
         self,
         *,
-        temp: float = 0.1,
-        temp_m: float = 0.04,
-        start_warmup_temp_m: float = 0.04,
-        warmup_epoch_temp_m: float = 0,
-        centre_momentum: float = 0.9,
-        freeze_last_layer_epochs: int = 1,
         initial_momentum: float = 0.996,
         scheduler_momentum: str = "cosine",
-        **shared: Unpack[SiameseKeys],
+        **keys: Unpack[DINOKeys],
     ) -> None:
-        shared.setdefault("sym", True)
-        shared.setdefault("normalize_outputs", False)
-        super().__init__(**shared)
+        keys.setdefault("sym", True)
+        keys.setdefault("normalize_outputs", False)
+        super().__init__(**without(keys, SelfDistillationKeys))
         scores = None if self.projector is None else output_dim(self.projector)
         if scores is None or self.predictor is not None or self.normalize_outputs:
             raise ConfigError(
                 "The projector of DINO gives the scores: write model.projector._target_=eztorch.models.heads.DINOHead, "
                 "model.predictor=null and model.normalize_outputs=false."
             )
-        self.temp = above_zero("temp", temp)
-        self._temp_m = WarmedTemperature(
-            temp_m, start=start_warmup_temp_m, epochs=warmup_epoch_temp_m, scheduler="linear"
-        )
-        self.centre_momentum = share("centre_momentum", centre_momentum)
-        self.freeze_last_layer_epochs = not_negative("freeze_last_layer_epochs", freeze_last_layer_epochs)
+        self.distillation = SelfDistillation(**taken(keys, SelfDistillationKeys))
         self.register_buffer("centre", torch.zeros(scores))
-        self._outputs: list[Tensor] = []  # sum and number of the teacher's outputs since the last optimizer step
+        self._outputs = TeacherOutputs()
         self.use_target(
             TargetBranch(
                 self.trunk,
@@ -96,28 +83,20 @@ class DINOModel(SiameseModel):
     ) -> tuple[Tensor, Scalars]:
         """Average the cross-entropy over the pairs of a teacher's and a student's view."""
         temp_m = self.temp_m_at(self.global_step)
-        self._outputs.append(torch.cat([key.float() for key in keys.values()]))
-        compare = partial(dino_loss, temp=self.temp, temp_m=temp_m, centre=self.centre.clone())
-        return self.mean_over_pairs(queries, lambda q, view: compare(q, keys[view])), {
-            "temp": self.temp,
-            "temp_m": temp_m,
-        }
+        self._outputs.add(torch.cat(list(keys.values())))
+        temp = self.distillation.temp
+        compare = partial(dino_loss, temp=temp, temp_m=temp_m, centre=self.centre.clone())
+        return self.mean_over_pairs(queries, lambda q, view: compare(q, keys[view])), {"temp": temp, "temp_m": temp_m}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave the prototypes as they are in the first epochs."""
-        prototypes = getattr(self.projector, "prototypes", None)
-        if prototypes is not None and self.current_epoch < self.freeze_last_layer_epochs:
-            for parameter in prototypes.parameters():
-                parameter.grad = None
+        self.distillation.keep_prototypes(self.projector, self.current_epoch)
 
     def after_optimizer_step(self, step: int) -> None:
         """Move the teacher, and the centre towards the mean of its outputs on all processes (eq. 4)."""
         super().after_optimizer_step(step)
-        outputs = torch.cat(self._outputs)
-        self._outputs.clear()
-        mean = sum_over_processes(outputs.sum(dim=0)) / (len(outputs) * world_size())
-        self.centre.lerp_(mean, 1 - self.centre_momentum)
+        self._outputs.move(self.centre, self.distillation.centre_momentum)
 
     def temp_m_at(self, step: int) -> float:
         """Return the temperature of the teacher at an optimizer step."""
-        return self._temp_m.at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
+        return self.distillation.temp_m_at(step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from eztorch.models.trunks.positions import sine_cosine_positions
@@ -50,6 +51,7 @@ class VisionTransformer(Transformer):
         positions: `fixed`, or `learned` as in ViT and DeiT, so that their weights give what they gave there.
         input_size: Sides of the input that positions are learned for, (H, W) or (T, H, W); others are interpolated.
         num_classes: Length of the output; 0 gives the features.
+        mask_token: Whether there is a learned token for patches that are hidden (`tokens`).
 
     Raises:
         ConfigError: The sizes do not fit together.
@@ -69,6 +71,7 @@ class VisionTransformer(Transformer):
         positions: str = "fixed",
         input_size: Sequence[int] | None = None,
         num_classes: int = 0,
+        mask_token: bool = False,
     ) -> None:
         learned = choose(_POSITIONS, positions, "positions")
         if learned != (input_size is not None):
@@ -84,22 +87,27 @@ class VisionTransformer(Transformer):
             class_token=choose(POOLS, pool, "pool"),
             places=None if input_size is None else patch_grid(input_size, checked_patch(patch)),
         )
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if mask_token else None
         self.blocks = blocks(depth, embed_dim, num_heads, mlp_ratio, drop_path)
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.head = classifier(embed_dim, num_classes)
         init_transformer(self)
 
-    def tokens(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+    def tokens(self, x: Tensor, visible: Tensor | None = None, *, hidden: Tensor | None = None) -> Tensor:
         """Return the tokens after the last block.
 
         Args:
             x: Images or clips.
             visible: Indices of the patches that are looked at, shape (B, V); None for all N. No other passes a block.
+            hidden: Which of the N patches the mask token stands for, bool, shape (B, N); None for none.
 
         Returns:
             Shape (B, V or N, C), with the class token before them where there is one.
         """
         patches, grid = self.patch_embed(x)
+        if hidden is not None:
+            assert self.mask_token is not None
+            patches = torch.where(hidden[:, :, None], self.mask_token.to(patches.dtype), patches)
         if self.pos_embed is None:
             patches = patches + sine_cosine_positions(grid, self.num_features, patches.device).to(patches.dtype)
         else:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from eztorch.models.heads import DINOHead, PrototypeHead
+from eztorch.models.heads import DINOHead, IBOTHead, PrototypeHead
 from eztorch.utils.errors import ConfigError
 
 
@@ -70,3 +70,17 @@ def test_dino_head__tells_the_layer_of_each_parameter(norm_layer):
     assert layers["mlp.layers.0.weight"] == 0
     head = PrototypeHead(4)
     assert [head.get_param_layer_id(name) for name, _ in head.named_parameters()] == [0] * head.num_layers
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_ibot_head__scores_class_and_patch_tokens_with_the_same_prototypes_or_with_their_own(shared):
+    torch.manual_seed(0)
+    head = IBOTHead(6, shared=shared, hidden_dim=8, bottleneck_dim=4, output_dim=10)
+    tokens = torch.randn(3, 5, 6)
+    scores = head(tokens)
+    torch.testing.assert_close(scores[:, 2], (head.class_head if shared else head.patch_head)(tokens[:, 2]))
+    assert torch.allclose(scores[:, 2], head(tokens[:, 2])) == shared
+    assert head(tokens[:, :0]).shape == (3, 0, 10)
+    assert (head.input_dim, head.output_dim, head.num_layers) == (6, 10, 4)
+    layers = {head.get_param_layer_id(name) for name, _ in head.named_parameters()}
+    assert layers == set(range(4))

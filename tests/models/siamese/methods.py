@@ -47,6 +47,23 @@ _TEACHER = {
     }
 }
 
+# Four patches of an image of 4 x 4, two of which are hidden.
+_IBOT = {
+    "trunk": {
+        "_target_": "eztorch.models.trunks.VisionTransformer",
+        "patch": [2, 2],
+        "embed_dim": 8,
+        "depth": 1,
+        "num_heads": 2,
+        "pool": "token",
+        "mask_token": True,
+    },
+    "projector": {**_DINO_HEAD, "_target_": "eztorch.models.heads.IBOTHead", "input_dim": 8},
+    "mask_ratio": [0.5, 0.5],
+    "mask_prob": 0.8,
+    **_NO_PREDICTOR,
+}
+
 # Name of the case: class and keys.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "sce": ("SCEModel", {**_QUEUE, "sym": True, "use_keys": True, "shuffle_bn": False}),
@@ -94,8 +111,20 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
             "keep_aligned_positive": False,
         },
     ),
+    "ibot": ("IBOTModel", {**_IBOT, "freeze_last_layer_epochs": 0}),
+    "ibot, a head each, sinkhorn": (
+        "IBOTModel",
+        {
+            **_IBOT,
+            "projector": {**_DINO_HEAD, "_target_": "eztorch.models.heads.IBOTHead", "input_dim": 8, "shared": False},
+            "centring": "sinkhorn",
+            "freeze_last_layer_epochs": 0,
+        },
+    ),
     "dino": ("DINOModel", {"projector": _DINO_HEAD, "freeze_last_layer_epochs": 0, **_NO_PREDICTOR}),
 }
+# Keys that make a method take clips, where another pooling in the first place does not.
+FOR_CLIPS = {name: {"trunk": {**_IBOT["trunk"], "patch": [1, 2, 2]}} for name in METHODS if name.startswith("ibot")}
 
 
 def sgd(model: Any, num_steps_per_epoch: int) -> tuple[torch.optim.Optimizer, None]:

@@ -106,10 +106,11 @@ def test_collapse__a_healthy_run_of_the_same_length_is_not(name, fit):
 def _leaves(model: SiameseModel) -> tuple[dict[int, Features], dict[int, torch.Tensor], dict[str, Any]]:
     """Features and keys of a batch as leaves, to see where a loss sends its gradient."""
     batch = default_collate([Noisy()[i] for i in range(12)])
-    keys = {view: key.clone().requires_grad_() for view, key in model.encode_keys(batch["input"]).items()}
+    views = [*batch["input"], *model.beside_views(batch["input"], 0)]
+    keys = {view: key.clone().requires_grad_() for view, key in model.encode_keys(views).items()}
     queries = {
         view: Features(*(x.detach().clone().requires_grad_() for x in features))
-        for view, features in model.encode_queries(batch["input"]).items()
+        for view, features in model.encode_queries(views).items()
     }
     return queries, keys, batch
 

@@ -112,10 +112,11 @@ def test_fit__continues_where_it_was_stopped(name, fit, tmp_path):
 
 @every_method
 def test_fit__takes_clips_as_it_takes_images(name, fit):
-    model = methods.make(name)
-    model.trunk[0] = nn.AdaptiveAvgPool3d((1, 2, 2))
-    if model.branch is not None:
-        model.target.trunk[0] = copy.deepcopy(model.trunk[0])
+    model = methods.make(name, **methods.FOR_CLIPS.get(name, {}))
+    if name not in methods.FOR_CLIPS:
+        model.trunk[0] = nn.AdaptiveAvgPool3d((1, 2, 2))
+        if model.branch is not None:
+            model.target.trunk[0] = copy.deepcopy(model.trunk[0])
     recorder = Recorder()
     fit(model, data=Clouds(length=8, shape=(3, 2, 4, 4)), callbacks=[recorder])
     assert len(recorder.losses) == 2

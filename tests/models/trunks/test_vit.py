@@ -64,6 +64,21 @@ def test_tokens__of_visible_patches_are_those_of_a_network_that_sees_no_other():
     assert not torch.allclose(network.tokens(changed), network.tokens(x))
 
 
+def test_tokens__a_hidden_patch_is_the_mask_token_at_its_place():
+    torch.manual_seed(0)
+    network = VisionTransformer(patch=(4, 4), embed_dim=16, depth=2, num_heads=2, pool="token", mask_token=True)
+    x, hidden = torch.randn(2, 3, 8, 8), torch.tensor([[False, True, False, False], [False] * 4])
+    tokens = network.tokens(x, hidden=hidden)
+    other = x.clone()
+    other[0, :, :4, 4:] = 7.0  # the hidden patch: nothing of it is seen
+    torch.testing.assert_close(network.tokens(other, hidden=hidden), tokens)
+    torch.testing.assert_close(tokens[1], network.tokens(x)[1])
+    # A picture whose patch has the mask token as its embedding gives the same tokens.
+    embed = network.patch_embed.forward
+    network.patch_embed.forward = lambda x: (torch.where(hidden[:, :, None], network.mask_token, embed(x)[0]), (2, 2))
+    torch.testing.assert_close(network.tokens(x), tokens)
+
+
 def test_attention__is_softmax_of_scaled_products():
     block = Block(8, num_heads=2)
     x = torch.randn(2, 5, 8)
