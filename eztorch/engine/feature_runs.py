@@ -46,8 +46,8 @@ def with_chosen_weights(config: Mapping[str, Any], run_dir: Path) -> dict[str, A
     """Decide which weights are evaluated, and say so.
 
     They are those of `ckpt_path`; without one of the newest checkpoint of the run directory; without one of
-    `pretrained.path`, or of `model.pretrained_trunk_path` where a model has that key. Random weights are evaluated where
-    `ckpt_path` says `untrained`, and never otherwise.
+    `pretrained.path`, or of `model.pretrained_trunk_path` where a model has that key. Random weights are evaluated
+    where `ckpt_path` says `untrained`, and never otherwise.
 
     Returns:
         The configuration with the file in `ckpt_path`, or None there; `pretrained` is empty where it is not used.
