@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from eztorch.models.heads.prototypes import PrototypeHead
 from eztorch.models.siamese.checks import above_zero, not_negative, share
 from eztorch.models.siamese.schedules import WarmedTemperature
 from eztorch.modules import sum_over_processes
@@ -60,12 +59,12 @@ class SelfDistillation:
         return self._temp_m.at(step, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
 
     def keep_prototypes(self, network: nn.Module | None, epoch: int) -> None:
-        """Forget the gradients of the prototypes of a network in the first epochs."""
+        """Forget the gradients of what is named `prototypes` in a network, in the first epochs."""
         if network is None or epoch >= self.freeze_last_layer_epochs:
             return
-        for module in network.modules():
-            if isinstance(module, PrototypeHead):
-                module.weight.grad = None
+        for name, parameter in network.named_parameters():
+            if "prototypes" in name.split("."):
+                parameter.grad = None
 
 
 class TeacherOutputs:

@@ -61,6 +61,10 @@ _IBOT = {
     "projector": {**_DINO_HEAD, "_target_": "eztorch.models.heads.IBOTHead", "input_dim": 8},
     "mask_ratio": [0.5, 0.5],
     "mask_prob": 0.8,
+    # Not as sharp as the paper's, which magnify rounding.
+    "temp": 0.3,
+    "temp_m": 0.2,
+    "start_warmup_temp_m": 0.2,
     **_NO_PREDICTOR,
 }
 
