@@ -47,7 +47,8 @@ def with_chosen_weights(config: Mapping[str, Any], run_dir: Path) -> dict[str, A
 
     They are those of `ckpt_path`; without one of the newest checkpoint of the run directory; without one of
     `pretrained.path`, or of `model.pretrained_trunk_path` where a model has that key. Random weights are evaluated
-    where `ckpt_path` says `untrained`, and never otherwise.
+    where `ckpt_path` says `untrained`, those that a trunk is built with where `pretrained.required` is false, and never
+    otherwise.
 
     Returns:
         The configuration with the file in `ckpt_path`, or None there; `pretrained` is empty where it is not used.
@@ -66,7 +67,10 @@ def with_chosen_weights(config: Mapping[str, Any], run_dir: Path) -> dict[str, A
     if checkpoint is not None:
         say(f"Evaluating {checkpoint}.")
         return {**without_pretrained(config), "ckpt_path": str(checkpoint), "pretrained": None}
-    if path is None and (config.get("model") or {}).get("pretrained_trunk_path") is None:
+    as_built = isinstance(pretrained, Mapping) and pretrained.get("required") is False
+    if path is None and as_built:
+        say("Evaluating the weights that the trunk is built with (pretrained.required=false).")
+    elif path is None and (config.get("model") or {}).get("pretrained_trunk_path") is None:
         raise need_weights(f"ckpt_path is not given and {run_dir} has no checkpoint.")
     return {**config, "ckpt_path": None}
 

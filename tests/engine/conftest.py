@@ -76,6 +76,29 @@ def recipes(tmp_path: Path) -> Path:
     return folder
 
 
+# Overrides that make a recipe of linear evaluation a matter of seconds: of a test, one clip and all of each frame.
+LINEAR = """
+trainer.accelerator=cpu trainer.precision=32 trainer.benchmark=false trainer.strategy=auto trainer.max_epochs=2
+datamodule.decoder=pyav datamodule.decoder_args.frame_filter.num_samples=4 datamodule.train.global_batch_size=4
+datamodule.val.global_batch_size=4 datamodule.train.loader.num_workers=0 datamodule.val.loader.num_workers=0
+datamodule.train.transform.transform.transforms.0.min_size=36
+datamodule.train.transform.transform.transforms.0.max_size=40
+datamodule.train.transform.transform.transforms.1.size=32 datamodule.val.transform.transform.transforms.0.size=32
+datamodule.val.transform.transform.transforms.1.size=32 datamodule.train.clip_sampler.clip_duration=1
+datamodule.val.clip_sampler.clip_duration=1 trainer.check_val_every_n_epoch=2
+datamodule.test.clip_sampler.clips_per_video=1 datamodule.test.loader.num_workers=0
+datamodule.test.transform.transform.size=32 datamodule.test.transform.dict_transform.size=32
++model.trunk.model.stem_dim_out=4 model.trunk.head.in_features=32 model.optimizer.scheduler.params.warmup_epochs=0
+report=false
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_linear(video_tree: Path) -> list[str]:
+    """Command line of a linear evaluation of seconds; dir.root, dir.exp and pretrained.path are left to the test."""
+    return ["-cn", "linear_r3d18_kinetics200", f"dir.data={video_tree}", *LINEAR.split()]
+
+
 class Script:
     """A script of the task `fake`, to be run in a process of its own."""
 
