@@ -167,7 +167,7 @@ def head_accuracies(heads: LinearHeads, features: Tensor, labels: Tensor, *, num
 
 @torch.no_grad()
 def head_losses(heads: LinearHeads, features: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of every head, shape (G,); not a number without a sample that has a label.
+    """Return the mean cross-entropy of every head, shape (G,): infinite where it diverged, or no sample has a label.
 
     Args:
         heads: G of them.
@@ -184,7 +184,7 @@ def head_losses(heads: LinearHeads, features: Tensor, labels: Tensor) -> Tensor:
             heads.logits(part).transpose(1, 2), answers[:, None].expand(-1, num_heads), reduction="none"
         )
         total += losses.sum(dim=0)
-    return total / len(labels)
+    return (total / len(labels)).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def held_out_rows(count: int, share: float, seed: int = 0) -> Tensor:

@@ -90,12 +90,9 @@ def test_tasks__weights_that_cannot_be_used_are_told_before_anything_runs(
     assert not (tmp_path / "x/checkpoints").exists()
 
 
-def test_linear_probe__without_its_section_or_with_nonsense_is_an_error(command, tmp_path, capfd):
-    base = [*command, "dir.exp=x", "pretrained.required=false"]
-    assert main("linear_probe", [*base, "~probe"]) == 2
-    assert "write +evaluation@probe=linear_probe" in capfd.readouterr().err
-    assert main("linear_probe", [*base, "probe.learning_rates=[]"]) == 2
-    assert "expected positive numbers" in capfd.readouterr().err
+def test_linear_probe__of_a_grid_that_cannot_be_is_an_error(command, capfd):
+    assert main("linear_probe", [*command, "dir.exp=x", "ckpt_path=untrained", "probe.learning_rates=[]"]) == 2
+    assert "probe.learning_rates=[]; expected positive numbers" in capfd.readouterr().err
 
 
 def test_pretrained__two_files_of_a_trunk_are_an_error():

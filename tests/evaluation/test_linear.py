@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from eztorch.evaluation import LinearHeads, fit_linear_heads, head_accuracies
-from eztorch.evaluation.linear import Standardization, held_out_rows
+from eztorch.evaluation.linear import Standardization, head_losses, held_out_rows
 from eztorch.utils.errors import ConfigError
 
 RATES, DECAYS = torch.tensor([0.01, 0.5, 2.0]), torch.tensor([0.0, 0.1, 0.001])
@@ -91,6 +91,17 @@ def test_head_accuracies__are_shares_of_samples_with_a_label_and_of_failures():
         order = (features @ heads.weight[i].T + heads.bias[i]).argsort(dim=1, descending=True)
         hits = [[label in row[:k] for row, label in zip(order.tolist(), labels.tolist(), strict=True)] for k in (1, 5)]
         assert found[i].tolist() == pytest.approx([sum(hit) / 41 for hit in hits])
+
+
+def test_head_losses__are_those_of_each_head_over_samples_with_a_label():
+    generator = torch.Generator().manual_seed(2)
+    heads = LinearHeads(torch.randn(3, 7, 6, generator=generator), torch.randn(3, 7, generator=generator))
+    heads.weight[2] = torch.nan  # a rate that was too high
+    features, labels = samples(40)
+    labels[4] = -1
+    logits = [features @ heads.weight[i].T + heads.bias[i] for i in range(2)]
+    expected = [F.cross_entropy(one, labels, ignore_index=-1).item() for one in logits]
+    assert head_losses(heads, features, labels).tolist() == pytest.approx([*expected, math.inf])
 
 
 def test_head_accuracies__of_few_classes_have_no_top_5():
