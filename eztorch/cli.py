@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ from eztorch.utils.names import nearest
 
 _COMMANDS = {command.name: command for command in (DATA, CHECKPOINT, COMPARE, PREDICTIONS)}
 
+_BROKEN_PIPE = 141  # the status of a command that such a signal ends
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
@@ -30,7 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status; see `eztorch.engine.launch.main`.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = _answer(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has no reader when Python ends
+        return _BROKEN_PIPE
+    return status
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview(commands={name: command.summary for name, command in _COMMANDS.items()}))
         return 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -147,3 +148,13 @@ def test_main__prints_the_version(capsys):
 def test_main__names_what_it_cannot_use(words, message, capsys):
     assert main(words) == 2
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_cli__ends_quietly_when_nobody_reads_on():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "eztorch", "--help"], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")

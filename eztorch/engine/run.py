@@ -23,6 +23,7 @@ from eztorch.engine.resume import explained_misfit, find_checkpoint
 from eztorch.engine.scorecard import scorecard
 from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
+from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -140,7 +141,8 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         default_root_dir=str(run_dir),
     )
     _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
+    with worker_errors_told():
+        metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics)
         if config.get("report", True) and task not in WITHOUT_CURVES:

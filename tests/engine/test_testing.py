@@ -131,12 +131,15 @@ def test_unreadable_video__is_told_of(trained, folder, capsys, on_error):
     assert metrics["test/acc_1"] == pytest.approx(right / (8 if on_error == "skip" else 9))
 
 
-def test_unreadable_video__stops_a_test_that_is_to_raise(trained, folder, capsys):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_video__stops_a_test_that_is_to_raise(trained, folder, capsys, workers):
     torn = folder / "moving_digits/val/orbiting/orbiting_0001.mp4"
     torn.write_bytes(torn.read_bytes()[:60])
-    status, metrics = run_test(trained, folder, "+datamodule.test.on_error=raise")
+    workers = f"datamodule.test.loader.num_workers={workers}"
+    status, metrics = run_test(trained, folder, "+datamodule.test.on_error=raise", workers)
     assert (status, metrics) == (2, None)
-    assert "orbiting_0001.mp4" in capsys.readouterr().err
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"eztorch test: error: {torn}: decoder ")
     assert not (folder / "run/predictions").exists()
 
 
