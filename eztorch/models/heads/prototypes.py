@@ -124,6 +124,11 @@ class IBOTHead(nn.Module):
         """Return the layer that a parameter belongs to; both heads have the same layers."""
         return self.class_head.get_param_layer_id(name.partition(".")[2])
 
+    @property
+    def learnable_params(self) -> list[nn.Parameter]:
+        """Parameters to optimize."""
+        return list(self.parameters())
+
     def forward(self, x: Tensor) -> Tensor:
         """Map class tokens, shape (B, C), to scores, shape (B, K), and patch tokens, (B, M, C), to (B, M, K)."""
         if x.ndim == 2:

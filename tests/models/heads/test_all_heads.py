@@ -7,6 +7,7 @@ from torch import nn
 from eztorch.models import heads
 from eztorch.models.heads import (
     DINOHead,
+    IBOTHead,
     LinearHead,
     MLPHead,
     PrototypeHead,
@@ -24,6 +25,7 @@ HEADS = {
     "LinearHead": (lambda: LinearHead(input_dim=32, output_dim=3), False),
     "MLPHead": (lambda: MLPHead(input_dim=32, output_dim=3, hidden_dims=8, norm_layer="bn_1D"), False),
     "PrototypeHead": (lambda: PrototypeHead(32, num_prototypes=3), False),
+    "IBOTHead": (lambda: IBOTHead(32, hidden_dim=8, bottleneck_dim=4, output_dim=3, norm_layer="bn_1D"), False),
     "DINOHead": (lambda: DINOHead(32, hidden_dim=8, bottleneck_dim=4, output_dim=3, norm_layer="bn_1D"), False),
 }
 
