@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from eztorch.models.heads import PrototypeHead
 from eztorch.utils.errors import ConfigError
 
 
@@ -61,7 +62,9 @@ def check_chain(trunk: nn.Module, projector: nn.Module | None, predictor: nn.Mod
         if isinstance(taken, int) and given is not None and taken != given:
             raise ConfigError(f"model.{name}.input_dim={taken}, but the {giver} gives {given} features.")
         before, given, giver = given, output_dim(network), name
-    if predictor is not None and before is not None and given is not None and before != given:
+    if predictor is None or isinstance(predictor, PrototypeHead):  # whose cosines are compared with an assignment
+        return
+    if before is not None and given is not None and before != given:
         raise ConfigError(
             f"model.predictor.output_dim={given}, but predictions are compared with projections, "
             f"which have {before} features."
