@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from eztorch.evaluation.predictions import SUFFIX, Predictions, Unanswered
 from eztorch.models.evaluation_metric import EvaluationMetric, failures_that_count
 from eztorch.models.views import Aggregation, ViewTotals
 from eztorch.utils.distributed import all_gather_list
+from eztorch.utils.files import file_digest
 
 
 class PredictionWriter(Callback):
@@ -188,15 +188,5 @@ def _weights(checkpoint: Path | None, trainer: Trainer) -> dict[str, Any]:
     """Say whose weights were tested; the digest is that of the file, read by rank 0 alone."""
     if checkpoint is None:
         return {"checkpoint": None, "global_step": trainer.global_step}
-    digest = None
-    if trainer.is_global_zero:
-        with checkpoint.open("rb") as file:
-            digest = _sha256(file)
+    digest = file_digest(checkpoint) if trainer.is_global_zero else None
     return {"checkpoint": str(checkpoint.absolute()), "checkpoint_sha256": digest}
-
-
-def _sha256(file: Any) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest()

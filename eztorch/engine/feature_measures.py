@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eztorch.engine.environment import say
 from eztorch.engine.feature_settings import (
     ExtractSettings,
     KNNSettings,
@@ -14,7 +15,7 @@ from eztorch.engine.feature_settings import (
     RetrievalSide,
     read_settings,
 )
-from eztorch.engine.features import check_splits, extract, say
+from eztorch.engine.features import check_splits, extract
 from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file, write_tensors
