@@ -18,7 +18,7 @@ from eztorch.evaluation.predictions import Predictions
 from eztorch.models.multi_label import average_precision
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import atomic_file
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 from eztorch.utils.values import as_count
 
 
@@ -128,8 +128,7 @@ def check_names(names: Sequence[str], key: str = "metrics") -> None:
     known = ("acc_1", "acc_5", *_ONE_LABEL, *_SEVERAL_LABELS)
     for name in names:
         if name not in known and _ACCURACY.fullmatch(str(name)) is None:
-            close = nearest(str(name), known)
-            hint = f" Did you mean {close!r}?" if close else ""
+            hint = did_you_mean(name, known)
             raise ConfigError(f"{key}: there is no {name!r}; expected acc_K, {', '.join(known[2:])}.{hint}")
 
 

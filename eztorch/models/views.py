@@ -15,7 +15,7 @@ from torch import Tensor
 from eztorch.models.evaluation_metric import everywhere
 from eztorch.utils.distributed import world_size
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 
 # Views that wait on the device before they are added up on the host: what bounds the memory, and how often the host
 # waits for the device.
@@ -64,8 +64,7 @@ def read_aggregation(time_augmentation: Mapping[str, Any], key: str) -> Aggregat
     """
     unknown = [name for name in time_augmentation if name not in _KEYS]
     if unknown or "name" not in time_augmentation:
-        close = nearest(str(unknown[0]), _KEYS) if unknown else None
-        hint = f" Did you mean {close!r}?" if close else ""
+        hint = did_you_mean(unknown[0], _KEYS) if unknown else ""
         raise ConfigError(
             f"{key}={dict(time_augmentation)} must have a name, may have of and num_aug, and nothing else.{hint}"
         )
