@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from eztorch.evaluation.predictions import ViewScores
-from eztorch.models.evaluation_metric import everywhere
-from eztorch.utils.distributed import all_gather_list
+from eztorch.utils.distributed import all_gather_list, all_gather_rows
 
 
 class SeenViews:
@@ -88,7 +87,7 @@ class SeenViews:
             return None
         none = torch.empty(0, dtype=torch.long)
         local = [torch.cat(part) for part in zip(*self._rows, strict=True)] or [none, none, none, torch.empty(0, 0)]
-        idx, clip, aug, logits = (everywhere(part, device) for part in local)
+        idx, clip, aug, logits = (all_gather_rows(part, device) for part in local)
         order = sorted(range(len(idx)), key=lambda row: (int(idx[row]), int(clip[row]), int(aug[row])))
         scores = logits.double().sigmoid() if multi_label else logits.double().softmax(dim=1)
         return ViewScores(idx[order], clip[order], aug[order], scores[order].float())

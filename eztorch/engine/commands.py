@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from eztorch.engine.arguments import unknown_flag
-from eztorch.engine.help import columns
 from eztorch.engine.launch import report_error
+from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import did_you_mean
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.evaluation import CorruptionPlan, corruption_plans
-from eztorch.engine.help import columns
+from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -186,11 +186,32 @@ def _robustness_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, 
         yield name, f"{row['metric']} {row['value']:.4f}  {0.0 - row['drop']:+.4f}"
 
 
-def _protocol_cells(written: Path) -> Iterator[tuple[str, str]]:
-    protocol = json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))["protocol"]
+def read_protocol(written: Path) -> dict[str, Any]:
+    """Return how the predictions in a file came to be, of the json file beside it."""
+    protocol: dict[str, Any] = json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))["protocol"]
+    return protocol
+
+
+def view_settings(protocol: Mapping[str, Any]) -> dict[str, str]:
+    """Return for people how many views a test took of a video, and their sizes.
+
+    >>> view_settings({"views": {"temporal": 2, "spatial": 3}, "input": [[3, 8, 64, 64]]})
+    {'views': '2 in time x 3 in space', 'input': '3 x 8 x 64 x 64'}
+    """
     views = protocol["views"]
-    yield "views", f"{views['temporal']} in time x {views['spatial']} in space, {protocol['aggregation']}"
-    yield "input", ", ".join(" x ".join(map(str, shape)) for shape in protocol["input"])
+    return {"views": f"{views['temporal']} in time x {views['spatial']} in space", "input": sizes(protocol["input"])}
+
+
+def sizes(shapes: Iterable[Sequence[int]]) -> str:
+    """Return shapes for people."""
+    return " and ".join(" x ".join(map(str, shape)) for shape in shapes)
+
+
+def _protocol_cells(written: Path) -> Iterator[tuple[str, str]]:
+    protocol = read_protocol(written)
+    settings = view_settings(protocol)
+    yield "views", f"{settings['views']}, {protocol['aggregation']}"
+    yield "input", settings["input"]
     yield "checkpoint", str(protocol["checkpoint"] or f"weights after step {protocol['global_step']}")
     failures = protocol["failures"]
     if failures:

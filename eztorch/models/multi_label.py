@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
+from eztorch.models.evaluation_metric import NO_IDX, NO_ROWS, EvaluationMetric
 from eztorch.models.views import Aggregation, ViewTotals
 
 # Below every probability: a failure that counts as a wrong answer is ranked behind all samples that were evaluated.
@@ -120,10 +120,9 @@ class MultiLabelScores(EvaluationMetric):
         Raises:
             DataError: A video has more views than `Aggregation.max_views`.
         """
-        idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
+        idx = self.of_all_processes(self.idx, NO_IDX)
         logits, labels, wrong = (
-            everywhere(torch.cat(rows) if rows else torch.empty(0, 0), self.device)
-            for rows in (self.logits, self.labels, self.wrong_labels)
+            self.of_all_processes(rows, NO_ROWS) for rows in (self.logits, self.labels, self.wrong_labels)
         )
         count = {"n_evaluated": torch.tensor(float(len(idx.unique())))}
         if not len(idx):

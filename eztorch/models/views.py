@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eztorch.models.evaluation_metric import everywhere
-from eztorch.utils.distributed import world_size
+from eztorch.utils.distributed import all_gather_rows, world_size
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose, did_you_mean
 
@@ -139,7 +138,7 @@ class ViewTotals:
             DataError: One has more views than `max_views`.
         """
         self._add_up_pending()
-        parts = [everywhere(part, device) for part in self._local_sums()]
+        parts = [all_gather_rows(part, device) for part in self._local_sums()]
         return self._finish(*(self._add_up(*parts) if world_size() > 1 and len(parts[0]) else parts))
 
     def _local_sums(self) -> tuple[Tensor, ...]:
