@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from eztorch.engine.callbacks import WITHOUT_CURVES, build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
 from eztorch.engine.environment import environment_facts, is_first_process, say
-from eztorch.engine.evaluation import check_evaluation
-from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
-from eztorch.engine.features import extract_features
+from eztorch.engine.evaluation.feature_measures import evaluate_knn, evaluate_retrieval
+from eztorch.engine.evaluation.features import extract_features
+from eztorch.engine.evaluation.probing import linear_probe
+from eztorch.engine.evaluation.scorecard import scorecard
+from eztorch.engine.evaluation.section import check_evaluation
+from eztorch.engine.evaluation.testing import Metrics, run_test
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
-from eztorch.engine.probing import linear_probe
 from eztorch.engine.resume import explained_misfit, find_checkpoint
-from eztorch.engine.scorecard import scorecard
-from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.feature_measures import classify_sets, retrieve_sets
-from eztorch.engine.feature_settings import ExtractSettings, KNNSettings, RetrievalSettings, read_settings
-from eztorch.engine.features import extract
-from eztorch.engine.probing import fit_probe, why_not_probed
-from eztorch.engine.scorecard.entries import Entry, read_entries, repeating_command
-from eztorch.engine.testing import Metrics, read_protocol, run_test, sizes, view_settings
+from eztorch.engine.evaluation.feature_measures import classify_sets, retrieve_sets
+from eztorch.engine.evaluation.feature_settings import ExtractSettings, KNNSettings, RetrievalSettings, read_settings
+from eztorch.engine.evaluation.features import extract
+from eztorch.engine.evaluation.probing import fit_probe, why_not_probed
+from eztorch.engine.evaluation.scorecard.entries import Entry, read_entries, repeating_command
+from eztorch.engine.evaluation.testing import Metrics, read_protocol, run_test, sizes, view_settings
 from eztorch.utils.errors import DataError
 
 if TYPE_CHECKING:

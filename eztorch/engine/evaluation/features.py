@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.environment import say
-from eztorch.engine.feature_settings import ExtractSettings, read_settings
+from eztorch.engine.evaluation.feature_settings import ExtractSettings, read_settings
 from eztorch.engine.resume import explained_misfit
 from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eztorch.engine.feature_settings import (
+from eztorch.engine.evaluation.feature_settings import (
     ExtractSettings,
     KNNSettings,
     RetrievalSettings,
@@ -317,7 +317,7 @@ def test_retrieval__wrong_paths_are_an_error_before_anything_runs(tmp_path, caps
 def test_settings__are_those_of_the_groups():
     import yaml
 
-    groups = Path(__file__).parents[2] / "eztorch/configs/evaluation"
+    groups = Path(__file__).parents[3] / "eztorch/configs/evaluation"
     read = {name: yaml.safe_load((groups / f"{name}.yaml").read_text()) for name in ("extract", "knn", "retrieval")}
     assert read_settings(ExtractSettings, read["extract"], "extract") == ExtractSettings()
     assert list(KNNSettings().ks) == read["knn"].pop("k")

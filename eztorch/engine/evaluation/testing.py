@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.evaluation import CorruptionPlan, corruption_plans
+from eztorch.engine.evaluation.section import CorruptionPlan, corruption_plans
 from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError
 

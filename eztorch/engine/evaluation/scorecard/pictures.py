@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.scorecard.protocols import Measured
-from eztorch.engine.scorecard.settings import ScorecardSettings
+from eztorch.engine.evaluation.scorecard.protocols import Measured
+from eztorch.engine.evaluation.scorecard.settings import ScorecardSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

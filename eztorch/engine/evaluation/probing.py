@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eztorch.engine.features import load_checkpoint
-from eztorch.engine.testing import Metrics
+from eztorch.engine.evaluation.features import load_checkpoint
+from eztorch.engine.evaluation.testing import Metrics
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import eztorch
 from eztorch.engine.environment import say
-from eztorch.engine.feature_settings import read_settings
-from eztorch.engine.features import weights_facts
-from eztorch.engine.scorecard.entries import Entry, in_one_line, shared_settings
-from eztorch.engine.scorecard.protocols import PROTOCOLS, Measured
-from eztorch.engine.scorecard.settings import ScorecardSettings
+from eztorch.engine.evaluation.feature_settings import read_settings
+from eztorch.engine.evaluation.features import weights_facts
+from eztorch.engine.evaluation.scorecard.entries import Entry, in_one_line, shared_settings
+from eztorch.engine.evaluation.scorecard.protocols import PROTOCOLS, Measured
+from eztorch.engine.evaluation.scorecard.settings import ScorecardSettings
+from eztorch.engine.evaluation.testing import Metrics
 from eztorch.engine.tables import print_table
-from eztorch.engine.testing import Metrics
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import atomic_file
 from eztorch.utils.names import choose
@@ -102,7 +102,7 @@ def _print(entries: Sequence[Entry], not_measured: dict[str, str], checkpoint: d
 
 
 def _write_page(measured: Measured, settings: ScorecardSettings, facts: dict[str, Any]) -> Path:
-    from eztorch.engine.scorecard.pictures import draw_pictures
+    from eztorch.engine.evaluation.scorecard.pictures import draw_pictures
     from eztorch.visualization.scorecard import scorecard_page
 
     pictures = draw_pictures(measured, settings) if settings.pictures else []
