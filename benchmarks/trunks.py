@@ -29,7 +29,7 @@ from eztorch.utils.config import build
 
 FRAMES = {  # of a clip; None: images
     **{"slow_r50": 8, "c2d_r50": 8, "i3d_r50": 8, "slowfast_r50": 32, "x3d_s": 13, "csn_r101": 8, "r2plus1d_18": 8},
-    **{"s3d": 16, "swin3d_t": 8},
+    **{"s3d": 16, "swin3d_t": 8, "mvit_v1_b": 16, "mvit_v2_s": 16},
     **{"resnet50": None, "vit_small": None, "swin_t": None, "swin_v2_t": None},
 }
 PYTORCHVIDEO = ("slow_r50", "c2d_r50", "i3d_r50", "slowfast_r50", "x3d_s", "csn_r101")
@@ -64,6 +64,15 @@ NATIVE = {  # what the table of doc/models.md counts
     "tdn_r50": (40, 224),
     "tsn_bninception": (8, 224),
     "tsn_inception_resnet_v2": (8, 299),
+    "resnet3d": (8, 224),
+    "resnet3d50": (8, 224),
+    "resnet3d_small": (8, 48),
+    "resnet3d50_tokens": (8, 224),
+    "vit_tiny_video_tokens": (8, 112),
+    "vivit_tiny_tokens": (8, 112),
+    "resnet18": (None, 224),
+    "resnet18_small": (None, 32),
+    "vit_tiny_small": (None, 32),
     "resnet50": (None, 224),
     "vit_base": (None, 224),
     "swin_t": (None, 224),
@@ -148,10 +157,11 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     """Print clips or images a second of both, and their ratio."""
     torch.manual_seed(0)
     device = torch.device(arguments.device)
-    *both, library = pair(name, arguments.size)
+    size = 224 if name.startswith("mvit") else arguments.size  # whose positions are of one size
+    *both, library = pair(name, size)
     networks = [network.to(device) for network in both]
     frames = [] if FRAMES[name] is None else [FRAMES[name]]
-    clips = torch.randn(arguments.batch, 3, *frames, arguments.size, arguments.size, device=device)
+    clips = torch.randn(arguments.batch, 3, *frames, size, size, device=device)
     slow = torch.linspace(0, 31, 8).long().to(device)
 
     def forward(number: int) -> torch.Tensor:
@@ -202,7 +212,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=list(FRAMES), choices=list(FRAMES))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--size", type=int, default=64, help="height and width of the inputs")
+    parser.add_argument(
+        "--size", type=int, default=64, help="height and width of the inputs but of MViT, which takes 224"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--costs", action="store_true", help="count parameters and multiply-adds, measure nothing")
     arguments = parser.parse_args()

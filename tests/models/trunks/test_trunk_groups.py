@@ -21,6 +21,7 @@ ZOO = "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/mo
 X3D = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
 MMACTION = "https://github.com/open-mmlab/mmaction2/blob/main/configs/recognition/i3d/README.md"
 TORCHVISION = "the meta data of torchvision's weights"
+MVFNET = "https://github.com/whwu95/MVFNet/blob/main/configs/MVFNet/K400/mvf_kinetics400_2d_rgb_r50_dense.py"
 VIVIT = "table 2 of arXiv 2103.15691"
 
 # group: native input, features, published millions of parameters with 400 classes (images: 1000), multiply-adds in 1e9
@@ -73,7 +74,7 @@ GROUPS = {
     "tsm_r50": ((8, 224, 224), 2048, None, 32.88, (8, 224, 224), MMACTION.replace("i3d", "tsm")),
     "trn_r50": ((8, 224, 224), 512, None, None, None, None),
     "mtrn_r50": ((8, 224, 224), 1792, None, None, None, None),
-    "mvfnet_r50": ((8, 224, 224), 2048, None, 32.9, (8, 224, 224), "table 1 of arXiv 2012.06977"),
+    "mvfnet_r50": ((8, 224, 224), 2048, "24.34", 32.909, (8, 224, 224), MVFNET),
     "tdn_r50": ((40, 224, 224), 2048, None, None, None, None),
     "tada2d_r50": ((8, 224, 224), 2048, None, None, None, None),
 }
