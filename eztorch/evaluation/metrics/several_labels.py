@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eztorch.models.multi_label import average_precision
+from eztorch.models.average_precision import average_precision
 from eztorch.utils.errors import ConfigError
 
 AVERAGES = ("micro", "macro", "samples")
