@@ -1,10 +1,13 @@
 """Measuring features, by neighbours, linear classifiers and the space that they use, and predictions: files, fusion.
 
-Names are imported when they are asked for: predictions are read and measured without Lightning.
+Most names are imported when they are asked for: predictions are read and measured without Lightning.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Not when it is asked for: `measure` is the function and not the module that it is in.
+from eztorch.evaluation.measure import MeasureOptions, measure
 
 if TYPE_CHECKING:
     from eztorch.evaluation.activation_maps import class_activation_maps
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
     from eztorch.evaluation.health import effective_rank, feature_std
     from eztorch.evaluation.knn import count_correct, knn_predict, knn_vote
     from eztorch.evaluation.linear import LinearHeads, fit_linear_heads, head_accuracies
-    from eztorch.evaluation.measure import MeasureOptions, measure
     from eztorch.evaluation.neighbours import Neighbours, nearest_neighbours
     from eztorch.evaluation.predictions import Predictions
     from eztorch.evaluation.probe import LinearProbe
@@ -54,7 +56,6 @@ _MODULES = {
     "health": ("effective_rank", "feature_std"),
     "knn": ("count_correct", "knn_predict", "knn_vote"),
     "linear": ("LinearHeads", "fit_linear_heads", "head_accuracies"),
-    "measure": ("MeasureOptions", "measure"),
     "neighbours": ("Neighbours", "nearest_neighbours"),
     "predictions": ("Predictions",),
     "probe": ("LinearProbe",),

@@ -252,9 +252,8 @@ def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchen
         "global_batch_size": 4,
         "on_error": on_error,
     }
-    test = {**split, "subset": "val"}
     datamodule = EpicKitchens55DataModule(
-        kitchens, val=split, test=test, video_path_prefix=str(kitchens / "videos/train")
+        kitchens, val=split, test=split, video_path_prefix=str(kitchens / "videos/train")
     )
     trunk = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten())
     heads = {"verb": nn.Linear(3, 125), "noun": nn.Linear(3, 352)}
