@@ -15,7 +15,7 @@ import yaml
 
 from eztorch.cli import main
 from eztorch.compare.commands import COMPARE
-from eztorch.compare.comparison import BEST, compare, direction
+from eztorch.compare.comparison import BEST, Table, compare, direction
 from eztorch.compare.runs import find_runs, read_run
 from eztorch.compare.terminal import blocks
 from eztorch.compare.webpage import shared_charts
@@ -224,6 +224,12 @@ def test_blocks__fit_the_width_and_lose_no_column(sweep):
     assert len(parts) > 1
     (whole,) = blocks(table, 10_000)
     assert whole.rows == [list(row) for row in table.rows]
+
+
+@pytest.mark.parametrize("width", range(80, 125, 3))
+def test_blocks__keep_two_runs_side_by_side(width):
+    cell = "long" * 40
+    assert len(list(blocks(Table("Differences", ["key", "a", "b"], [[cell, cell, cell]]), width))) == 1
 
 
 def test_command__prints_tables_that_the_terminal_has_room_for(pair, capsys, monkeypatch):
