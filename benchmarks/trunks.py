@@ -1,7 +1,7 @@
 """Trunks: clips or images a second, forward and training step, against the same network of another library.
 
-These are pytorchvideo's, timm's vision transformer and torchvision's Swin transformers. Both have the same weights and
-take the same inputs, in turns in one process, on one thread (or on `--device cuda`).
+These are pytorchvideo's, timm's vision transformer, and torchvision's for images and clips. Both have the same weights
+and take the same inputs, in turns in one process, on one thread (or on `--device cuda`).
 Goal: never slower by more than 5 %, and equal results.
 
     python benchmarks/trunks.py
@@ -28,9 +28,11 @@ from eztorch.models.weights import load_tensors
 from eztorch.utils.config import build
 
 FRAMES = {  # of a clip; None: images
-    **{"slow_r50": 8, "c2d_r50": 8, "i3d_r50": 8, "slowfast_r50": 32, "x3d_s": 13, "swin3d_t": 8},
-    **{"vit_small": None, "swin_t": None},
+    **{"slow_r50": 8, "c2d_r50": 8, "i3d_r50": 8, "slowfast_r50": 32, "x3d_s": 13, "csn_r101": 8, "r2plus1d_18": 8},
+    **{"s3d": 16, "swin3d_t": 8, "mvit_v1_b": 16, "mvit_v2_s": 16},
+    **{"resnet50": None, "vit_small": None, "swin_t": None, "swin_v2_t": None},
 }
+PYTORCHVIDEO = ("slow_r50", "c2d_r50", "i3d_r50", "slowfast_r50", "x3d_s", "csn_r101")
 NATIVE = {  # what the table of doc/models.md counts
     "slow_r50": (8, 224),
     "c2d_r50": (8, 224),
@@ -62,6 +64,15 @@ NATIVE = {  # what the table of doc/models.md counts
     "tdn_r50": (40, 224),
     "tsn_bninception": (8, 224),
     "tsn_inception_resnet_v2": (8, 299),
+    "resnet3d": (8, 224),
+    "resnet3d50": (8, 224),
+    "resnet3d_small": (8, 48),
+    "resnet3d50_tokens": (8, 224),
+    "vit_tiny_video_tokens": (8, 112),
+    "vivit_tiny_tokens": (8, 112),
+    "resnet18": (None, 224),
+    "resnet18_small": (None, 32),
+    "vit_tiny_small": (None, 32),
     "resnet50": (None, 224),
     "vit_base": (None, 224),
     "swin_t": (None, 224),
@@ -82,20 +93,22 @@ def composed(group: str, **changes) -> dict:
 
 def pair(name: str, size: int) -> tuple[torch.nn.Module, torch.nn.Module, str]:
     """Our network and theirs with the same weights and a classifier of 400 classes, and whose it is."""
-    if name.startswith("swin"):
-        ours = build(composed(name, num_classes=400, stochastic_depth_prob=0.0))
-        theirs = torchvision.models.get_model(name, num_classes=400)
-        for module in theirs.modules():
-            if isinstance(module, torchvision.ops.StochasticDepth):
-                module.p = 0.0
-    elif name == "vit_small":
+    if name in PYTORCHVIDEO:
+        return (*pair_of_pytorchvideo(name), "pytorchvideo")
+    if name == "vit_small":
         import timm
 
         theirs = timm.create_model("vit_small_patch16_224", num_classes=400, img_size=size)
         learned = {"pool": "token", "positions": "learned", "input_size": [size, size]}
         ours = build(composed("vit_base", name="small", num_classes=400, **learned))
     else:
-        return (*pair_of_pytorchvideo(name), "pytorchvideo")
+        ours = build(composed(name, num_classes=400))
+        theirs = torchvision.models.get_model(name, num_classes=400)
+        if name == "s3d":  # a pooling of any size, so that it takes small clips
+            theirs.avgpool = torch.nn.AdaptiveAvgPool3d(1)
+        for module in (*ours.modules(), *theirs.modules()):  # without what is drawn, so that both compute the same
+            if isinstance(module, torchvision.ops.StochasticDepth | torch.nn.Dropout):
+                module.p = 0.0
     load_tensors(ours, theirs.state_dict())
     return ours, theirs, "timm" if name == "vit_small" else "torchvision"
 
@@ -110,10 +123,11 @@ def pair_of_pytorchvideo(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
         pools = {"head_pool": torch.nn.AdaptiveAvgPool3d, "head_output_size": ((1, 1, 1), (1, 1, 1))}
         theirs = hub.slowfast_r50(dropout_rate=0.0, **pools)
         ours = build(composed(name, num_classes=400, dropout=0.0))
-    elif name == "x3d_s":
-        theirs = hub.x3d_s(dropout_rate=0.0, head_activation=None)
+    elif name in ("x3d_s", "csn_r101"):
+        theirs = getattr(hub, name)(dropout_rate=0.0, head_activation=None)
         ours = build(composed(name, num_classes=400, dropout_rate=0.0))
-        theirs.blocks[5].pool.pool = torch.nn.AdaptiveAvgPool3d(1)
+        last = theirs.blocks[5]
+        (last.pool if name == "x3d_s" else last).pool = torch.nn.AdaptiveAvgPool3d(1)
     else:
         theirs = getattr(hub, name)(dropout_rate=0.0, head_pool=torch.nn.AdaptiveAvgPool3d)
         spec = composed(name)
@@ -143,10 +157,11 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     """Print clips or images a second of both, and their ratio."""
     torch.manual_seed(0)
     device = torch.device(arguments.device)
-    *both, library = pair(name, arguments.size)
+    size = 224 if name.startswith("mvit") else arguments.size  # whose positions are of one size
+    *both, library = pair(name, size)
     networks = [network.to(device) for network in both]
     frames = [] if FRAMES[name] is None else [FRAMES[name]]
-    clips = torch.randn(arguments.batch, 3, *frames, arguments.size, arguments.size, device=device)
+    clips = torch.randn(arguments.batch, 3, *frames, size, size, device=device)
     slow = torch.linspace(0, 31, 8).long().to(device)
 
     def forward(number: int) -> torch.Tensor:
@@ -197,7 +212,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=list(FRAMES), choices=list(FRAMES))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--size", type=int, default=64, help="height and width of the inputs")
+    parser.add_argument(
+        "--size", type=int, default=64, help="height and width of the inputs but of MViT, which takes 224"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--costs", action="store_true", help="count parameters and multiply-adds, measure nothing")
     arguments = parser.parse_args()

@@ -71,8 +71,9 @@ def test(job: Job) -> Metrics:
     """Test the weights of a checkpoint.
 
     Raises:
-        ConfigError: None is asked for and the run directory has none.
+        ConfigError: None is asked for and the run directory has none, or the model gives no answers that could be tested.
     """
+    _refuse_features_alone(job.model)
     asked = (job.config.get("test") or {}).get("ckpt_path") or job.config.get("ckpt_path")
     checkpoint = find_checkpoint(asked, job.run_dir)
     if checkpoint is None:
@@ -83,6 +84,18 @@ def test(job: Job) -> Metrics:
     say(f"Testing {checkpoint}.")
     with explained_misfit(checkpoint):
         return run_test(job, checkpoint)
+
+
+def _refuse_features_alone(model: LightningModule) -> None:
+    from eztorch.models.pretext import PretextModel
+    from eztorch.models.siamese import SiameseModel
+    from eztorch.models.trunk_model import TrunkModel
+
+    if isinstance(model, PretextModel | SiameseModel | TrunkModel):
+        raise ConfigError(
+            f"There is nothing to test: {type(model).__name__} is no classifier. What its features are worth is measured "
+            "by eztorch scorecard, or by one of linear_probe, knn and retrieval_from_bank."
+        )
 
 
 def _last_metrics(trainer: Trainer) -> Metrics:

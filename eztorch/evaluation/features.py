@@ -152,7 +152,10 @@ def take_features(outputs: Any, name: str, key: str) -> Tensor:
     """
     if not isinstance(outputs, Mapping) or outputs.get(name) is None:
         names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.")
+        hint = ""
+        if name == "h" and names == ["logits"]:
+            hint = f" The trunk of this model does not stand apart from its classifier; {key}=logits takes its answers."
+        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.{hint}")
     found: Tensor = outputs[name]
     return found
 

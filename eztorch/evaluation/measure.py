@@ -15,7 +15,7 @@ from torch import Tensor
 from eztorch.evaluation.groups import ClassGroups
 from eztorch.evaluation.metrics import calibration, one_label, several_labels
 from eztorch.evaluation.predictions import Predictions
-from eztorch.models.multi_label import average_precision
+from eztorch.models.average_precision import average_precision
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import atomic_file
 from eztorch.utils.names import did_you_mean

@@ -25,7 +25,7 @@ from eztorch.modules.split_batch_norm import (
     SplitBatchNorm3d,
     convert_to_split_batch_norm,
 )
-from eztorch.modules.tada import TAdaConv2d
+from eztorch.modules.tada import TAdaConv2d, TAdaConv3d
 
 __all__ = [
     "BrickConv2d",
@@ -39,6 +39,7 @@ __all__ = [
     "SplitBatchNorm2d",
     "SplitBatchNorm3d",
     "TAdaConv2d",
+    "TAdaConv3d",
     "TemporalConv",
     "TemporalRelation",
     "TemporalShift",

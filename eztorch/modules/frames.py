@@ -230,7 +230,7 @@ class BrickConv2d(nn.Conv2d):
         return super().forward(self.brick(x))
 
 
-def conv_arguments(conv: nn.Conv2d) -> dict[str, Any]:
+def conv_arguments(conv: nn.Conv2d | nn.Conv3d) -> dict[str, Any]:
     """Return the arguments by which a convolution is built, but for device and dtype."""
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
     return {**{name: getattr(conv, name) for name in names}, "bias": conv.bias is not None}

@@ -95,3 +95,43 @@ class TAdaConv2d(nn.Conv2d):
         """Convolve maps of frames, shape (B T, C, H, W)."""
         factors = self.calibration(as_clips(x, self.frames_per_clip))
         return super().forward(x * factors.flatten(0, 1)[:, :, None, None])
+
+
+class TAdaConv3d(nn.Conv3d):
+    """The same for maps of clips, shape (B, C, T, H, W): a convolution over space alone, calibrated for each frame.
+
+    Args:
+        in_channels: Channels C of the maps.
+        out_channels: Channels of the result.
+        kernel_size: Sides of the kernel, of which the first, over time, is 1.
+        reduction: See `FrameCalibration`.
+        kernel_sizes: Widths of the calibration's convolutions over time.
+        **options: Further arguments of `Conv3d`.
+
+    Raises:
+        ConfigError: The kernel has a length over time, of which no frame is the only one.
+
+    >>> import torch
+    >>> TAdaConv3d(4, 8, (1, 3, 3), padding=(0, 1, 1))(torch.zeros(3, 4, 2, 5, 5)).shape
+    torch.Size([3, 8, 2, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int, int],
+        *,
+        reduction: int = 4,
+        kernel_sizes: Sequence[int] = (3, 3),
+        **options: Any,
+    ) -> None:
+        if kernel_size[0] != 1:
+            raise ConfigError(f"kernel_size={tuple(kernel_size)}; a kernel that is calibrated by frame has 1 in time.")
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        self.calibration = FrameCalibration(in_channels, reduction, kernel_sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve maps of clips, shape (B, C, T, H, W)."""
+        factors = self.calibration(x.transpose(1, 2)).transpose(1, 2)
+        return super().forward(x * factors[:, :, :, None, None])

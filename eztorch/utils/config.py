@@ -6,12 +6,14 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from typing_extensions import Unpack
 
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import did_you_mean
+
+T = TypeVar("T")
 
 # Names that configurations of the predecessor use, of libraries that no longer import and of what stands elsewhere.
 _RENAMED = {
@@ -78,12 +80,30 @@ def build(spec: Any, **kwargs: Any) -> Any:
     arguments.update(kwargs)
     if spec.get("_partial_", False):
         return functools.partial(target, *positional, **arguments)
+    return call(str(spec["_target_"]), target, *positional, **arguments)
+
+
+def call(name: str, target: Callable[..., T], /, *positional: Any, **arguments: Any) -> T:
+    """Call a class or function with arguments that come from a configuration.
+
+    Args:
+        name: What it is called, for the message.
+        target: The class or function.
+        *positional: Arguments without a key.
+        **arguments: The others.
+
+    Raises:
+        ConfigError: It has no argument of that key; the message has the nearest, or those that there are.
+
+    >>> call("round", round, 2.345, ndigits=1)
+    2.3
+    """
     try:
         return target(*positional, **arguments)
     except TypeError as error:
         problem = next(_unknown_keys(target, arguments), None)
         if problem is not None:
-            raise ConfigError(f"{spec['_target_']}: {problem}") from error
+            raise ConfigError(f"{name}: {problem}") from error
         raise
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from eztorch.modules import TAdaConv2d, set_frames_per_clip
+from eztorch.modules import TAdaConv2d, TAdaConv3d, set_frames_per_clip
 from eztorch.modules.tada import FrameCalibration
 from eztorch.utils.errors import ConfigError
 
@@ -91,6 +91,21 @@ def test_tada__equals_a_convolution_in_groups_of_calibrated_weights_with_its_gra
         weight_gradients.append(conv.weight.grad.clone())
     assert torch.allclose(mine.grad, grouped.grad, atol=1e-3)
     assert torch.allclose(*weight_gradients, atol=1e-3)
+
+
+def test_tada__of_clips_is_that_of_their_frames():
+    frames = trained(conv_of())
+    clips = TAdaConv3d(C, 6, (1, 3, 3), padding=(0, 1, 1)).eval()
+    state = frames.state_dict()
+    clips.load_state_dict({**state, "weight": state["weight"].unsqueeze(2)})
+    x = torch.randn(B, C, T, 5, 4)
+    expected = frames(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (B, T)).transpose(1, 2)
+    torch.testing.assert_close(clips(x), expected)
+    last = clips(x.to(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(last, expected)
+    assert last.is_contiguous(memory_format=torch.channels_last_3d)
+    with pytest.raises(ConfigError, match=r"kernel_size=\(3, 3, 3\)"):
+        TAdaConv3d(C, 6, (3, 3, 3))
 
 
 def test_tada__learns_from_the_zeros():

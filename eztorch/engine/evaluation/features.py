@@ -39,11 +39,11 @@ def extract_features(job: Job) -> dict[str, float]:
                 f"{store.n_evaluated} of {store.n_expected}",
                 f"{len(store)} x {store.dim}",
                 store.index["dtype"],
-                str(store.folder),
             )
             for split, store in stores.items()
         ]
-        print_table(f"Features {settings.features}", ("split", "samples", "rows", "type", "folder"), rows)
+        print_table(f"Features {settings.features}", ("split", "samples", "rows", "type"), rows)
+        print(f"A folder for each split: {job.run_dir / settings.folder}")  # in a table a long path would be broken
     counts = (
         (split, name, store.index[name]) for split, store in stores.items() for name in ("n_evaluated", "n_expected")
     )

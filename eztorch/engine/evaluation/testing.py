@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ Metrics = dict[str, float]
 # What robustness is about: the first of these that a model has.
 _MAIN = ("test/map", "test/acc_1")
 ROBUSTNESS_FILE = "robustness.csv"
+# `n_clips`, and `verb_n_scored` of one of several targets.
+_COUNT = re.compile(r"(^|_)n_[a-z]+$")
 _COLUMNS = ("corruption", "severity", "metric", "value", "drop", "n_evaluated", "n_expected")
 
 
@@ -48,7 +51,7 @@ def run_test(job: Job, checkpoint: Path | None) -> Metrics:
             warnings.filterwarnings("ignore", message=text)
         trainer.test(job.model, datamodule=job.datamodule, ckpt_path=path, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    written = None if writer is None else writer.written
+    written = [] if writer is None else writer.written
     rows: list[dict[str, Any]] = []
     plans = corruption_plans(job.config)
     if plans:
@@ -151,15 +154,15 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], written: Path | None) -> str:
+def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], written: Sequence[Path]) -> str:
     """Return what is told at the end of a test.
 
     Args:
         metrics: The metrics of the run.
         rows: Tests under corruptions, the clean one first; may be empty.
-        written: The predictions, if any were written.
+        written: The predictions that were written, of one test.
 
-    >>> print(results({"test/acc_1": 0.5, "test/n_evaluated": 7.0, "test/n_expected": 8.0, "fit": 1.0}, [], None))
+    >>> print(results({"test/acc_1": 0.5, "test/n_evaluated": 7.0, "test/n_expected": 8.0, "fit": 1.0}, [], []))
     Test of 7 of 8 samples
       acc_1  0.5000
     """
@@ -171,13 +174,13 @@ def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], wri
         lines.append(columns((name, _number(name, value)) for name, value in sorted(values.items())))
     if rows:
         lines += ["Robustness", columns(_robustness_cells(rows))]
-    if written is not None:
-        lines += ["Protocol", columns(_protocol_cells(written)), f"Predictions: {written}"]
+    if written:
+        lines += ["Protocol", columns(_protocol_cells(written[0])), *(f"Predictions: {path}" for path in written)]
     return "\n".join(lines)
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"
+    return f"{value:.0f}" if _COUNT.search(name) else f"{value:.4f}"
 
 
 def _robustness_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

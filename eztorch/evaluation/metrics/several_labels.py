@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eztorch.evaluation.metrics.one_label import check_depth
-from eztorch.models.multi_label import average_precision
+from eztorch.models.average_precision import average_precision
 from eztorch.utils.errors import ConfigError
 
 AVERAGES = ("micro", "macro", "samples")

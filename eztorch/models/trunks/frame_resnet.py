@@ -12,17 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eztorch.models.trunks.convolutions import make_conv
 from eztorch.models.trunks.parts import build_part
 from eztorch.models.trunks.resnet import ResNet, create_resnet
-from eztorch.modules.frames import BrickConv2d, as_columns, conv_arguments, from_columns
-from eztorch.modules.tada import TAdaConv2d
+from eztorch.modules.frames import BrickConv2d, as_columns, from_columns
 from eztorch.utils.errors import ConfigError
 
 _BRICKS = {"shift": "eztorch.modules.TemporalShift", "fusion": "eztorch.modules.MultiViewFusion"}
-_CONVOLUTIONS = {
-    "plain": "eztorch.models.trunks.frame_resnet.plain_conv",
-    "tada": "eztorch.models.trunks.frame_resnet.adaptive_conv",
-}
 _STAGES = (1, 2, 3, 4)
 
 
@@ -103,7 +99,7 @@ def create_frame_resnet(
         for place, block in enumerate(stage):
             if brick is not None and number in brick_stages and place % brick_every == 0:
                 put_before(block, "conv1", build_part(_BRICKS, brick, "brick", channels=block.conv1.in_channels))
-            block.conv2 = build_part(_CONVOLUTIONS, convolution, "convolution", conv=block.conv2)
+            block.conv2 = make_conv(convolution, block.conv2)
             if temporal_pool:
                 stage[place] = TemporalPoolBlock(block)
     return network
@@ -128,15 +124,3 @@ def residual_stages(network: ResNet) -> list[Any]:
 def put_before(block: nn.Module, name: str, brick: nn.Module) -> None:
     """Put a brick in front of a convolution of a block."""
     setattr(block, name, BrickConv2d(getattr(block, name), brick))
-
-
-def plain_conv(conv: nn.Conv2d) -> nn.Conv2d:
-    """Leave a convolution as it is."""
-    return conv
-
-
-def adaptive_conv(conv: nn.Conv2d, *, reduction: int = 4, kernel_sizes: Sequence[int] = (3, 3)) -> TAdaConv2d:
-    """Build the temporally adaptive convolution that begins as a given one, whose parameters it takes over."""
-    adaptive = TAdaConv2d(**conv_arguments(conv), reduction=reduction, kernel_sizes=kernel_sizes)
-    adaptive.weight, adaptive.bias = conv.weight, conv.bias
-    return adaptive

@@ -8,11 +8,12 @@ pytorchvideo's, parameter names included, so that checkpoints of those load.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from eztorch.models.trunks.convolutions import replace_spatial_convs
 from eztorch.models.trunks.inflation import load_inflated
 from eztorch.models.trunks.res_blocks3d import DEPTHS, EXPANSION, BlockStyle, make_stage, make_stem
 from eztorch.models.trunks.resnet import create_resnet
@@ -98,6 +99,7 @@ def create_resnet3d_basic(
     non_local: Sequence[Sequence[int]] = ((), (), (), ()),
     pretrained_2d: bool | str = False,
     inflation: str = "mean",
+    convolution: str | Mapping[str, Any] = "plain",
     head: Any = None,
 ) -> nn.Module:
     """Build a 3D residual network.
@@ -130,6 +132,8 @@ def create_resnet3d_basic(
         pretrained_2d: Begin with the weights of torchvision's network for images of the same depth, inflated: True for
             `IMAGENET1K_V1`, or the name of others (see `create_resnet`).
         inflation: How kernels get their length over time: `mean` or `centre` (see `inflate_weight`).
+        convolution: What its 1 x 3 x 3 convolutions behind the stem are: `plain`, or `tada`, which begin as these and
+            are calibrated for each frame (`{name: tada, reduction: 4, kernel_sizes: [3, 3]}`).
         head: Module, or spec of one, that takes the feature maps; None to return them.
 
     Returns:
@@ -180,6 +184,7 @@ def create_resnet3d_basic(
     if pretrained_2d:
         images = create_resnet(f"resnet{model_depth}", num_classes=0, pretrained=pretrained_2d)
         load_inflated(model, images.state_dict(), inflation)
+    replace_spatial_convs(model, convolution, model.get_param_layer_id)
     return model if head is None else create_video_head_model(model, head)
 
 

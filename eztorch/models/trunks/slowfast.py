@@ -7,12 +7,13 @@ names of the parameters are pytorchvideo's, so that its checkpoints load.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from eztorch.models.trunks.convolutions import replace_spatial_convs
 from eztorch.models.trunks.parts import checked_classes
 from eztorch.models.trunks.res_blocks3d import DEPTHS, EXPANSION, BlockStyle, make_stage, make_stem
 from eztorch.modules.layers import Triple, make_norm
@@ -178,6 +179,7 @@ def create_slowfast(
     stem_dim_out: int = 64,
     norm: str = "bn_3D",
     activation: str = "relu",
+    convolution: str | Mapping[str, Any] = "plain",
     num_classes: int = 0,
     dropout: float = 0.5,
 ) -> SlowFast:
@@ -202,6 +204,8 @@ def create_slowfast(
         stem_dim_out: Channels of the slow stem, the width of the network.
         norm: `bn_3D` or `sync_bn`.
         activation: `relu` or `gelu`.
+        convolution: What its 1 x 3 x 3 convolutions behind the stem are: `plain`, or `tada`, which begin as these and
+            are calibrated for each frame (`{name: tada, reduction: 4, kernel_sizes: [3, 3]}`).
         num_classes: Length of the output; 0 gives the features, 2048 + 256.
         dropout: Dropout before the classifier.
 
@@ -233,7 +237,7 @@ def create_slowfast(
         fast = make_stage(style, depth, dim // beta_inv, inner // beta_inv, kernels_a=[(3, 1, 1)], **common)
         dim = inner * EXPANSION[style.block]
         stages.append(_Stage(slow, fast, lateral(dim) if i < len(depths) - 1 else None))
-    return SlowFast(
+    network = SlowFast(
         stages,
         num_features=dim + dim // beta_inv,
         num_classes=num_classes,
@@ -242,6 +246,8 @@ def create_slowfast(
         fast_stride=fast_stride,
         slow_frames=slow_frames,
     )
+    replace_spatial_convs(network, convolution, network.get_param_layer_id)
+    return network
 
 
 def _check(stem_dim_out: int, beta_inv: int, lateral_kernel: int, num_classes: int, **positive: int) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from eztorch.models.trunks.positions import resize_times
 from eztorch.models.trunks.transformer import (
     MLP,
-    SIZES,
     Attention,
     DropPath,
     Transformer,
@@ -20,10 +19,10 @@ from eztorch.models.trunks.transformer import (
     classifier,
     drop_rates,
     init_transformer,
+    of_size,
     patch_grid,
 )
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose
 
 
 class TimeSformer(Transformer):
@@ -154,11 +153,10 @@ def create_timesformer(name: str = "base", **options: Any) -> TimeSformer:
         **options: Further arguments of `TimeSformer`; they win over the size.
 
     Raises:
-        ConfigError: The name is not known, or the sizes do not fit together.
+        ConfigError: The name or an option is not known, or the sizes do not fit together.
 
     >>> network = create_timesformer("tiny", input_size=(4, 32, 32), depth=1)
     >>> network(torch.zeros(1, 3, 4, 32, 32)).shape, network.tokens(torch.zeros(1, 3, 2, 32, 48)).shape
     (torch.Size([1, 192]), torch.Size([1, 13, 192]))
     """
-    sizes: dict[str, Any] = dict(choose(SIZES, name, "name"))
-    return TimeSformer(**{**sizes, **options})
+    return of_size(TimeSformer, name, options)

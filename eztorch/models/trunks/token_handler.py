@@ -98,7 +98,7 @@ class TokenHandler(nn.Module):
     @property
     def learnable_params(self) -> list[nn.Parameter]:
         """Parameters to optimize."""
-        return list(self.parameters())
+        return self.transformer.learnable_params
 
 
 def create_transformer_token_handler_model(

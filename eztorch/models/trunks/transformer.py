@@ -6,8 +6,9 @@ Names of the parameters are those of timm's vision transformers, where these hav
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,11 @@ from torch.nn import functional as F
 from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.parts import checked_classes
 from eztorch.models.trunks.positions import resize_grid
+from eztorch.utils.config import call
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.names import choose
+
+T = TypeVar("T", bound="Transformer")
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"embed_dim": 192, "depth": 12, "num_heads": 3},
@@ -101,7 +106,7 @@ class Transformer(nn.Module, ABC):
     @property
     def learnable_params(self) -> list[nn.Parameter]:
         """Parameters to optimize."""
-        return list(self.parameters())
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     @cached_property
     def _layer_ids(self) -> dict[str, int]:
@@ -230,6 +235,20 @@ class MLP(nn.Module):
 def blocks(depth: int, dim: int, num_heads: int, mlp_ratio: float, drop_path: float) -> nn.ModuleList:
     """Return blocks whose residual branches are dropped with a probability that grows from 0 to `drop_path`."""
     return nn.ModuleList(Block(dim, num_heads, mlp_ratio, rate) for rate in drop_rates(depth, drop_path))
+
+
+def of_size(network: type[T], name: str, options: Mapping[str, Any]) -> T:
+    """Build a transformer of a known size.
+
+    Args:
+        network: Its class.
+        name: A size of `SIZES`.
+        options: Further arguments of the class; they win over the size.
+
+    Raises:
+        ConfigError: The name or an option is not known, or the sizes do not fit together.
+    """
+    return call(network.__name__, network, **{**choose(SIZES, name, "name"), **options})
 
 
 def drop_rates(depth: int, last: float) -> list[float]:

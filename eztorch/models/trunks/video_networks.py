@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.hub import load_state_dict_from_url
 from torch.nn import functional as F
 from torchvision.models import get_model, get_model_weights
 
+from eztorch.models.trunks.convolutions import replace_spatial_convs
 from eztorch.models.trunks.feature_gates import add_feature_gates
 from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.library_network import LibraryNetwork, load_pretrained
@@ -37,7 +39,13 @@ _UNIT = re.compile(r"(?:blocks|features|layer\d)\.\d+(?:\.res_blocks\.\d+)?(?=\.
 
 
 def create_video_network(
-    name: str, *, num_classes: int = 0, pretrained: bool | str = False, progress: bool = True, **options: Any
+    name: str,
+    *,
+    num_classes: int = 0,
+    pretrained: bool | str = False,
+    progress: bool = True,
+    convolution: str | Mapping[str, Any] = "plain",
+    **options: Any,
 ) -> LibraryNetwork:
     """Build a network for clips of torchvision or pytorchvideo.
 
@@ -52,6 +60,8 @@ def create_video_network(
         pretrained: True for the weights of the library (Kinetics-400), or their name in torchvision; they are
             downloaded once. A classifier of other than 400 classes starts anew.
         progress: Whether the download is shown.
+        convolution: What its 1 x 3 x 3 convolutions behind the stem are: `plain`, or `tada`, which begin as these and
+            are calibrated for each frame (`{name: tada, reduction: 4, kernel_sizes: [3, 3]}`).
         **options: Further arguments of the library's function.
 
     Raises:
@@ -82,7 +92,12 @@ def create_video_network(
         if isinstance(getattr(parent, "dropout", None), nn.Dropout):
             parent.dropout = nn.Identity()
     unit = SWIN_UNIT if name.startswith("swin3d") else _UNIT
-    return LibraryNetwork(model, classifier.weight.shape[1], layer_ids((n for n, _ in model.named_parameters()), unit))
+
+    def layers() -> dict[str, int]:
+        return layer_ids((n for n, _ in model.named_parameters()), unit)
+
+    replace_spatial_convs(model, convolution, layers().__getitem__)
+    return LibraryNetwork(model, classifier.weight.shape[1], layers())
 
 
 class _FittingAvgPool3d(nn.AvgPool3d):

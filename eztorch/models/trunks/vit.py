@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from eztorch.models.trunks.positions import sine_cosine_positions
 from eztorch.models.trunks.transformer import (
     POOLS,
-    SIZES,
     Transformer,
     blocks,
     checked_patch,
     classifier,
     init_transformer,
+    of_size,
     patch_grid,
 )
 from eztorch.utils.errors import ConfigError
@@ -130,11 +130,10 @@ def create_vit(name: str = "base", *, patch: Sequence[int] = (16, 16), **options
         **options: Further arguments of `VisionTransformer`; they win over the size.
 
     Raises:
-        ConfigError: The name is not known, or the sizes do not fit together.
+        ConfigError: The name or an option is not known, or the sizes do not fit together.
 
     >>> import torch
     >>> create_vit("tiny", patch=(2, 16, 16), depth=1)(torch.zeros(1, 3, 4, 32, 32)).shape
     torch.Size([1, 192])
     """
-    sizes: dict[str, Any] = dict(choose(SIZES, name, "name"))
-    return VisionTransformer(patch=patch, **{**sizes, **options})
+    return of_size(VisionTransformer, name, {"patch": patch, **options})

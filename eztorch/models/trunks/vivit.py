@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from eztorch.models.trunks.positions import resize_times
 from eztorch.models.trunks.transformer import (
     POOLS,
-    SIZES,
     Transformer,
     blocks,
     checked_patch,
     classifier,
     init_transformer,
+    of_size,
     patch_grid,
 )
+from eztorch.modules.freezing import keep_frozen
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
@@ -41,6 +42,7 @@ class ViViT(Transformer):
         pool: What stands for a step in time, and at the end for the clip: a `token` of its own, or the `mean`.
         drop_path: Probability that a residual branch of the last block of each encoder is dropped.
         num_classes: Length of the output; 0 gives the features.
+        freeze_spatial: Whether the encoder over space stays as it is, while that over time and the classifier learn.
 
     Raises:
         ConfigError: The sizes do not fit together.
@@ -60,6 +62,7 @@ class ViViT(Transformer):
         pool: str = "token",
         drop_path: float = 0.0,
         num_classes: int = 0,
+        freeze_spatial: bool = False,
     ) -> None:
         if len(patch) != 3:
             raise ConfigError(f"patch={list(patch)}; ViViT takes clips: expected [time, height, width].")
@@ -79,6 +82,18 @@ class ViViT(Transformer):
         self.temporal = TemporalEncoder(over_time, embed_dim, times, class_token)
         self.head = classifier(embed_dim, num_classes)
         init_transformer(self)
+        self.freeze_spatial = freeze_spatial
+        self.train()
+
+    def train(self, mode: bool = True) -> ViViT:
+        """Set the mode; a frozen encoder stays in that of evaluation."""
+        super().train(mode)
+        if self.freeze_spatial:
+            keep_frozen((self.patch_embed, self.blocks, self.norm))
+            for parameter in (self.cls_token, self.pos_embed):
+                if parameter is not None:
+                    parameter.requires_grad_(False)
+        return self
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return a token for each of T' steps in time, shape (B, 1 + T', C), that of the clip before them."""
@@ -129,11 +144,10 @@ def create_vivit(name: str = "base", **options: Any) -> ViViT:
         **options: Further arguments of `ViViT`; they win over the size.
 
     Raises:
-        ConfigError: The name is not known, or the sizes do not fit together.
+        ConfigError: The name or an option is not known, or the sizes do not fit together.
 
     >>> network = create_vivit("tiny", input_size=(4, 32, 32), depth=1, temporal_depth=1)
     >>> network(torch.zeros(1, 3, 4, 32, 32)).shape, network.tokens(torch.zeros(1, 3, 8, 48, 48)).shape
     (torch.Size([1, 192]), torch.Size([1, 5, 192]))
     """
-    sizes: dict[str, Any] = dict(choose(SIZES, name, "name"))
-    return ViViT(**{**sizes, **options})
+    return of_size(ViViT, name, options)

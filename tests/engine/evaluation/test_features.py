@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from eztorch.engine.evaluation.feature_settings import (
     read_settings,
 )
 from eztorch.engine.launch import main
-from eztorch.evaluation import FeatureStore
+from eztorch.evaluation import FeatureStore, LinearProbe
 from eztorch.utils.errors import ConfigError
 
 pytestmark = [
@@ -331,3 +332,13 @@ def test_settings__are_those_of_the_groups():
     assert read_settings(RetrievalSide, {"split": "val", **side}, "x") == RetrievalSide(split="val")
     with pytest.raises(ConfigError, match=r"knn: unknown|knn='x'"):
         read_settings(KNNSettings, "x", "knn")
+
+
+def test_probe__without_a_section_is_that_of_the_group():
+    import yaml
+
+    group = yaml.safe_load((Path(__file__).parents[2] / "eztorch/configs/evaluation/linear_probe.yaml").read_text())
+    assert group.pop("_target_") == "eztorch.evaluation.LinearProbe"
+    arguments = signature(LinearProbe).parameters
+    defaults = {name: arguments[name].default for name in group}
+    assert {name: list(one) if isinstance(one, tuple) else one for name, one in defaults.items()} == group

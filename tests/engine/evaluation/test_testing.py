@@ -174,4 +174,4 @@ def test_section__says_who_writes_predictions():
 
 
 def test_results__of_a_model_that_tells_nothing_are_short():
-    assert results({}, [], None) == "Test"
+    assert results({}, [], []) == "Test"

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ZOO = "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/mo
 X3D = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
 MMACTION = "https://github.com/open-mmlab/mmaction2/blob/main/configs/recognition/i3d/README.md"
 TORCHVISION = "the meta data of torchvision's weights"
+MVFNET = "https://github.com/whwu95/MVFNet/blob/main/configs/MVFNet/K400/mvf_kinetics400_2d_rgb_r50_dense.py"
 VIVIT = "table 2 of arXiv 2103.15691"
 
 # group: native input, features, published millions of parameters with 400 classes (images: 1000), multiply-adds in 1e9
@@ -63,6 +65,28 @@ GROUPS = {
     "swin_v2_s": ((256, 256), 768, "49.737442", 11.546, (256, 256), TORCHVISION),
     "swin_v2_b": ((256, 256), 1024, "87.930848", 20.325, (256, 256), TORCHVISION),
     "timm": ((224, 224), 768, "28.59", 4.47, (224, 224), "table 9 of arXiv 2201.03545 and timm's results"),
+    "resnet18": ((224, 224), 512, "11.689512", 1.814, (224, 224), TORCHVISION),
+    "resnet18_small": ((32, 32), 512, None, None, None, "see test_resnet.py"),
+    "vit_tiny_small": ((32, 32), 192, None, None, None, "see test_vit.py"),
+    "resnet3d50": ((8, 224, 224), 2048, "32.45", 54.52, (8, 256, 256), ZOO),
+    "resnet3d_small": ((8, 48, 48), 128, None, None, None, "see test_resnet3d.py"),
+    "tsn_r50": ((8, 224, 224), 2048, None, None, None, "of this and those below see test_frame_model.py"),
+    "tsm_r50": ((8, 224, 224), 2048, None, 32.88, (8, 224, 224), MMACTION.replace("i3d", "tsm")),
+    "trn_r50": ((8, 224, 224), 512, None, None, None, None),
+    "mtrn_r50": ((8, 224, 224), 1792, None, None, None, None),
+    "mvfnet_r50": ((8, 224, 224), 2048, "24.34", 32.909, (8, 224, 224), MVFNET),
+    "tdn_r50": ((40, 224, 224), 2048, None, None, None, None),
+    "tada2d_r50": ((8, 224, 224), 2048, None, None, None, None),
+}
+# Groups whose features are tokens: native input, tokens of a sample and their length.
+TOKENS = {
+    "resnet3d50_tokens": ((8, 224, 224), (8, 2048)),
+    "vit_tiny_video_tokens": ((8, 112, 112), (4, 192)),
+    "vivit_tiny_tokens": ((8, 112, 112), (4, 192)),
+}
+OTHERS = {
+    "convnet_tiny": "modules of torch one after another, which tell nothing of themselves",
+    "with_head": "a trunk and a head that are chosen: see test_video_head_model.py and tests/configs/test_heads.py",
 }
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3}  # of transformers
 # A small input of each kind of network, and what makes it so where it is not the input alone.
@@ -104,7 +128,7 @@ def specs():
     """What each group composes to."""
     found = {}
     with initialize_config_dir(str(Path(eztorch.__file__).parent / "configs"), version_base=None):
-        for group in {**GROUPS, **SMALL}:
+        for group in (*GROUPS, *TOKENS):
             spec = OmegaConf.to_container(compose(f"model/trunk/{group}")["model"]["trunk"])
             assert list(problems(spec)) == []
             found[group] = spec
@@ -135,6 +159,25 @@ def with_classes(spec, classes=400):
     return {**spec, "num_classes": classes}
 
 
+def test_groups__each_is_tested_and_in_the_table():
+    folder = Path(eztorch.__file__).parent / "configs/model/trunk"
+    files = {path.stem for path in folder.glob("*.yaml")}
+    assert files == {*GROUPS, *TOKENS, *OTHERS}
+    table = (Path(__file__).parents[3] / "doc/models.md").read_text()
+    assert [name for name in sorted(files) if not re.search(rf"`model/trunk={name}[` ]", table)] == []
+
+
+@pytest.mark.parametrize("group", TOKENS)
+def test_groups__give_tokens_of_their_native_input(group, on_meta):
+    native, (count, length) = TOKENS[group]
+    network = on_meta(group)
+    assert network(torch.empty(2, 3, *native, device="meta")).shape == (2, count, length)
+    assert network.num_features == length
+    layers = [network.get_param_layer_id(name) for name, _ in network.named_parameters()]
+    assert layers == sorted(layers)
+    assert set(layers) == set(range(network.num_layers))
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_groups__give_features_of_their_native_input(group, on_meta):
     native, num_features, *_ = GROUPS[group]
@@ -143,12 +186,13 @@ def test_groups__give_features_of_their_native_input(group, on_meta):
     assert network(torch.empty(2, 3, *native, device="meta")).shape == (2, num_features)
 
 
-@pytest.mark.parametrize("group", [group for group, (_, _, millions, *_) in GROUPS.items() if millions])
+@pytest.mark.parametrize("group", [group for group, (_, _, *published, _, _) in GROUPS.items() if any(published)])
 def test_groups__have_the_published_parameters_and_cost(group, on_meta):
     _, _, millions, multiply_adds, shape, _ = GROUPS[group]
     classifier = on_meta(group, classes_of(group))
-    digits = len(millions.partition(".")[2])
-    assert f"{sum(p.numel() for p in classifier.parameters()) / 1e6:.{digits}f}" == millions
+    if millions is not None:
+        digits = len(millions.partition(".")[2])
+        assert f"{sum(p.numel() for p in classifier.parameters()) / 1e6:.{digits}f}" == millions
     if multiply_adds is not None:
         with FlopCounterMode(display=False) as counter:
             assert classifier(torch.empty(1, 3, *shape, device="meta")).shape == (1, classes_of(group))
@@ -161,7 +205,7 @@ def test_groups__every_parameter_has_a_layer_in_the_order_of_the_network(group, 
     network = on_meta(group, classes_of(group))
     layers = [network.get_param_layer_id(name) for name, _ in network.named_parameters()]
     assert set(layers) == set(range(network.num_layers))
-    if "slowfast" not in group:  # whose pathways come one after the other
+    if not group.startswith(("slowfast", "tdn")):  # whose pathways come one after the other
         assert layers == sorted(layers)
     assert layers[-1] == network.num_layers - 1
     assert network.learnable_params == list(network.parameters())

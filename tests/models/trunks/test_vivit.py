@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from eztorch.models.trunks import create_vit, create_vitransformer_token_handler_model, create_vivit
+from eztorch.models.trunks import create_timesformer, create_vit, create_vitransformer_token_handler_model, create_vivit
 from eztorch.models.weights import load_tensors
 from eztorch.utils.errors import ConfigError
 
@@ -103,3 +103,22 @@ def test_token_handler__refuses_a_classifier():
 def test_vivit__names_what_cannot_be_used(keys, message):
     with pytest.raises(ConfigError, match=message):
         create_vivit(**keys)
+
+
+def test_vivit__whose_encoder_over_space_is_frozen_learns_over_time_alone():
+    network = tiny(freeze_spatial=True, drop_path=0.5, num_classes=3)
+    learned = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert learned == {name for name, _ in network.named_parameters() if name.startswith(("temporal.", "head."))}
+    assert len(network.learnable_params) == len(learned)
+    for mode in (True, False, True):
+        network.train(mode)
+        assert {module.training for module in network.blocks.modules()} == {False}
+        assert {module.training for module in network.temporal.modules()} == {mode}
+    network(torch.randn(2, 3, 4, 32, 32)).square().sum().backward()
+    assert {name for name, parameter in network.named_parameters() if parameter.grad is not None} == learned
+
+
+@pytest.mark.parametrize("create", [create_vit, create_vivit, create_timesformer])
+def test_transformers__name_an_argument_that_they_do_not_have(create):
+    with pytest.raises(ConfigError, match=r"unknown key 'dropth'. Did you mean '(drop_path|depth)'"):
+        create("tiny", dropth=1)
