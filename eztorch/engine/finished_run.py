@@ -50,8 +50,8 @@ def experiment_of(arguments: Arguments, task: str) -> Arguments:
             f"{KEY}={checkpoint}: none of the folders above it is a run directory, with a {_CONFIG}.yaml. Name the "
             f"experiment that it is of: -cn EXPERIMENT ckpt_path={checkpoint}."
         )
-    own = (f"++ckpt_path={quote(str(file))}", f"++dir.run={quote(str(folder / 'evaluation' / task))}")
-    own += tuple(f"++{key}={quote(path)}" for key, path in _moved_data(folder / f"{_CONFIG}.yaml", others))
+    own = [f"++ckpt_path={quote(str(file))}", f"++dir.run={quote(str(folder / 'evaluation' / task))}"]
+    own += [f"++{key}={quote(path)}" for key, path in _moved_data(folder / f"{_CONFIG}.yaml", others)]
     return replace(arguments, config_path=str(folder), config_name=_CONFIG, overrides=(*own, *others))
 
 
