@@ -337,7 +337,7 @@ def test_settings__are_those_of_the_groups():
 def test_probe__without_a_section_is_that_of_the_group():
     import yaml
 
-    group = yaml.safe_load((Path(__file__).parents[2] / "eztorch/configs/evaluation/linear_probe.yaml").read_text())
+    group = yaml.safe_load((Path(__file__).parents[3] / "eztorch/configs/evaluation/linear_probe.yaml").read_text())
     assert group.pop("_target_") == "eztorch.evaluation.LinearProbe"
     arguments = signature(LinearProbe).parameters
     defaults = {name: arguments[name].default for name in group}
