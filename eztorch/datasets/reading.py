@@ -83,7 +83,7 @@ def blaming(name: str, work: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from error
     except EztorchError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a transform or a decoder of one's own raises
         raise RuntimeError(f"{name}: {type(error).__name__} while {work}: {error}") from error
 
 

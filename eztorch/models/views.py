@@ -171,9 +171,9 @@ class ViewTotals:
         values = logits.double()
         if self.aggregation.of == "probabilities":
             values = values.sigmoid() if self.multi_label else values.softmax(dim=1)
-        rows = (idx, labels, torch.ones_like(idx), values)
+        rows = [idx, labels, torch.ones_like(idx), values]
         if self._sums is not None:
-            rows = tuple(torch.cat(both) for both in zip(self._sums, rows, strict=True))  # type: ignore[assignment]
+            rows = [torch.cat(both) for both in zip(self._sums, rows, strict=True)]
         self._sums = self._add_up(*rows)
 
     def _add_up(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from torch import nn
-
 from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.library_network import LibraryNetwork
 from eztorch.models.trunks.parts import checked_classes
@@ -59,12 +57,12 @@ def _timm() -> ModuleType:
     return module
 
 
-def _layer_ids(timm: ModuleType, model: nn.Module) -> dict[str, int]:
+def _layer_ids(timm: ModuleType, model: Any) -> dict[str, int]:
     """Return the layer of each parameter, numbered without gaps."""
     names = [name for name, _ in model.named_parameters()]
     try:
-        groups = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
-    except (AttributeError, NotImplementedError):
+        groups = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+    except (AttributeError, NotImplementedError):  # a network whose groups timm does not tell
         return layer_ids(names, r"\w+(?=\.)")
     places = {group: i for i, group in enumerate(sorted({groups[name] for name in names}))}
     return {name: places[groups[name]] for name in names}
