@@ -90,7 +90,12 @@ class SeenViews:
         if not self._keep:
             return None
         none = torch.empty(0, dtype=torch.long)
-        local = [torch.cat(part) for part in zip(*self._rows.get(target, []), strict=True)] or [none, none, none, torch.empty(0, 0)]
+        local = [torch.cat(part) for part in zip(*self._rows.get(target, []), strict=True)] or [
+            none,
+            none,
+            none,
+            torch.empty(0, 0),
+        ]
         idx, clip, aug, logits = (everywhere(part, device) for part in local)
         order = sorted(range(len(idx)), key=lambda row: (int(idx[row]), int(clip[row]), int(aug[row])))
         scores = logits.double().sigmoid() if multi_label else logits.double().softmax(dim=1)

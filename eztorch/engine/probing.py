@@ -45,7 +45,9 @@ def fit_probe(job: Job) -> tuple[Metrics, LinearProbe]:
     checkpoint = job.config.get("ckpt_path")
     if checkpoint is not None:
         load_checkpoint(job.model, Path(checkpoint))
-    probe: LinearProbe = build(job.config.get("probe") or _DEFAULT, trunk=job.model.trunk, transform=job.model.val_transform)
+    probe: LinearProbe = build(
+        job.config.get("probe") or _DEFAULT, trunk=job.model.trunk, transform=job.model.val_transform
+    )
     job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
     metrics = {name: float(value) for name, value in job.trainer.callback_metrics.items()}
     return {name: value for name, value in metrics.items() if name.startswith("linear/")}, probe
