@@ -17,7 +17,7 @@ from eztorch.engine.launch import report_error
 from eztorch.engine.tasks import TASKS
 from eztorch.predictions.commands import PREDICTIONS
 from eztorch.utils.errors import ConfigError, EztorchError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 _COMMANDS = {command.name: command for command in (DATA, CHECKPOINT, COMPARE, PREDICTIONS)}
 
@@ -67,5 +67,4 @@ def _check_task(word: str) -> None:
         raise ConfigError(f"the task comes first: eztorch TASK {word} ..., where TASK is one of {tasks}.")
     if word.startswith("-"):
         raise unknown_flag(word, ["--help", "--version"])
-    close = nearest(word, names)
-    raise ConfigError(f"there is no task {word!r}.{f' Did you mean {close!r}?' if close else ''} Tasks: {tasks}.")
+    raise ConfigError(f"there is no task {word!r}.{did_you_mean(word, names)} Tasks: {tasks}.")

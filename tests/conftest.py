@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -64,6 +68,19 @@ def make_tree(root: Path, *, as_frames: bool, videos_per_class: int = 4, num_fra
                     lines.append(f"{name}/v{number}.mp4 {label}")
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def run_program() -> Callable[..., None]:
+    """Run a program with some arguments to its end, in two processes that find each other, or in as many as is said."""
+
+    def run(program: str | Path, *arguments: Any, processes: int = 2) -> None:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *(launcher if processes > 1 else []), program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

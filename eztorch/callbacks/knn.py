@@ -8,7 +8,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eztorch.callbacks.publishing import publish, say
-from eztorch.evaluation.features import LabelledFeatures, extract_features
+from eztorch.evaluation.features import LabelledFeatures, extract_in_run, feature_loader
 from eztorch.evaluation.knn import count_correct, knn_predict
 from eztorch.utils.distributed import rank, world_size
 from eztorch.utils.errors import ConfigError
@@ -107,17 +107,8 @@ class KNNEvaluator(Callback):
 
     def _extract(self, trainer: Trainer, pl_module: LightningModule, split: str) -> tuple[LabelledFeatures, int]:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
-        if not hasattr(datamodule, "feature_dataloader"):
-            raise ConfigError("KNNEvaluator takes its data from `datamodule.feature_dataloader(split)`; there is none.")
-        loader = datamodule.feature_dataloader(split)
-        precision = trainer.precision_plugin
-        features = extract_features(
-            pl_module,
-            loader,
-            input_name=self._input_name,
-            move=lambda batch: trainer.strategy.batch_to_device(precision.convert_input(batch)),
-            context=precision.val_step_context,
-        )
+        loader: Any = feature_loader(datamodule, split)
+        features = extract_in_run(trainer, pl_module, loader, input_name=self._input_name)
         if features.labels.ndim == 2:
             raise ConfigError(
                 "KNNEvaluator: neighbours vote for one class, and these samples have several labels each."

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eztorch.callbacks.publishing import publish
-from eztorch.models.evaluation_metric import everywhere, failures_that_count
+from eztorch.models.evaluation_metric import failures_that_count
 from eztorch.models.steps import build_optimizer
 from eztorch.utils.config import build
-from eztorch.utils.distributed import world_size
+from eztorch.utils.distributed import all_gather_rows, world_size
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.randomness import addressed_randomness, run_seed
 
@@ -127,9 +127,8 @@ class OnlineEvaluator(Callback):
         """Write the averages."""
         if self._has_learned(trainer):
             publish(trainer, self._val.compute("online/val", pl_module.device))
-            idx = everywhere(
-                torch.cat([torch.full((1,), -1, device=pl_module.device), *self._val_idx]), pl_module.device
-            )
+            none = torch.full((1,), -1, device=pl_module.device)
+            idx = all_gather_rows(torch.cat([none, *self._val_idx]), pl_module.device)
             loaders = trainer.val_dataloaders
             loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
             expected = sum(len(loader.dataset) for loader in loaders)

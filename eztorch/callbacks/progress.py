@@ -72,7 +72,6 @@ class ProgressBar(_ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count the time."""
         self._begin = (time.monotonic(), _Position.of(trainer, 0).done)
-        self._last_shown = time.monotonic()
         self._due.start(trainer)
         self._open()
 
@@ -111,13 +110,10 @@ class ProgressBar(_ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Show how far the evaluation is."""
-        if self._is_time():
-            self.has_dataloader_changed(dataloader_idx)
-            self._show_evaluation("validation", batch_idx + 1, self.total_val_batches_current_dataloader)
+        self._show_evaluation("validation", "val", batch_idx, dataloader_idx)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        self._last_shown = time.monotonic()
         self._open()
 
     def on_test_batch_end(
@@ -130,13 +126,10 @@ class ProgressBar(_ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Show how far the test is."""
-        if self._is_time():
-            self.has_dataloader_changed(dataloader_idx)
-            self._show_evaluation("test", batch_idx + 1, self.total_test_batches_current_dataloader)
+        self._show_evaluation("test", "test", batch_idx, dataloader_idx)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        self._last_shown = time.monotonic()
         self._open()
 
     def on_predict_batch_end(
@@ -149,9 +142,7 @@ class ProgressBar(_ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Show how far the features are."""
-        if self._is_time():
-            self.has_dataloader_changed(dataloader_idx)
-            self._show_evaluation("features", batch_idx + 1, self.total_predict_batches_current_dataloader)
+        self._show_evaluation("features", "predict", batch_idx, dataloader_idx)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the terminal as it was."""
@@ -162,6 +153,7 @@ class ProgressBar(_ProgressBar):
         self._close()
 
     def _open(self) -> None:
+        self._last_shown = time.monotonic()
         if self._enabled and self._console.is_terminal and self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=self._console, refresh_per_second=4)
@@ -204,8 +196,11 @@ class ProgressBar(_ProgressBar):
             parts.append(f"{_duration(seconds)} left")
         self._show(f"epoch {position.epoch + 1}{_of(position.epochs)}", parts, position.batch, position.batches)
 
-    def _show_evaluation(self, what: str, batch: int, batches: float) -> None:
-        self._show(what, [f"batch {batch}{_of(batches)}"], batch, batches)
+    def _show_evaluation(self, what: str, stage: str, batch_idx: int, dataloader_idx: int) -> None:
+        if self._is_time():
+            self.has_dataloader_changed(dataloader_idx)
+            batches = getattr(self, f"total_{stage}_batches_current_dataloader")
+            self._show(what, [f"batch {batch_idx + 1}{_of(batches)}"], batch_idx + 1, batches)
 
     def _show(self, title: str, parts: Sequence[str], done: float, total: float) -> None:
         text = " | ".join(parts)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from eztorch.evaluation.predictions import ViewScores
-from eztorch.models.evaluation_metric import everywhere
-from eztorch.utils.distributed import all_gather_list
+from eztorch.utils.distributed import all_gather_list, all_gather_rows
 
 
 class SeenViews:
@@ -27,10 +26,10 @@ class SeenViews:
         self._names: dict[int, str] = {}
         self._shapes: set[tuple[int, ...]] = set()
         self._crops: dict[str, set[int]] = {"clip_index": set(), "aug_index": set()}
-        self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._rows: dict[str, list[tuple[Tensor, Tensor, Tensor, Tensor]]] = {}
 
-    def add(self, batch: Mapping[str, Any], logits: Tensor) -> None:
-        """Take a batch and the logits of its views, shape (B, K)."""
+    def add(self, batch: Mapping[str, Any], logits: Mapping[str, Tensor]) -> None:
+        """Take a batch and the logits of its views by target, shape (B, K)."""
         names = batch.get("video_name")
         if isinstance(names, list | tuple):
             self._names.update(zip(batch["idx"].tolist(), map(str, names), strict=True))
@@ -44,7 +43,9 @@ class SeenViews:
             crops.update(place.tolist())
             places.append(place.cpu())
         if self._keep:
-            self._rows.append((batch["idx"].cpu(), places[0], places[1], logits.detach().float().cpu()))
+            for target, one in logits.items():
+                row = (batch["idx"].cpu(), places[0], places[1], one.detach().float().cpu())
+                self._rows.setdefault(target, []).append(row)
 
     def facts(self, counts: Tensor) -> dict[str, Any]:
         """Return how many views there were, and of which size.
@@ -77,18 +78,20 @@ class SeenViews:
             known = {place: str(dataset.name(place)) for place in idx.tolist() if place not in known} | known
         return tuple(known[place] for place in idx.tolist()) if all(p in known for p in idx.tolist()) else ()
 
-    def scores(self, device: torch.device, *, multi_label: bool) -> ViewScores | None:
+    def scores(self, target: str, device: torch.device, *, multi_label: bool) -> ViewScores | None:
         """Return the views by themselves, where they were kept.
 
         Args:
+            target: Whose scores.
             device: Of the process group.
             multi_label: Whether each class has a probability of its own.
         """
         if not self._keep:
             return None
         none = torch.empty(0, dtype=torch.long)
-        local = [torch.cat(part) for part in zip(*self._rows, strict=True)] or [none, none, none, torch.empty(0, 0)]
-        idx, clip, aug, logits = (everywhere(part, device) for part in local)
+        rows = zip(*self._rows.get(target, []), strict=True)
+        local = [torch.cat(part) for part in rows] or [none, none, none, torch.empty(0, 0)]
+        idx, clip, aug, logits = (all_gather_rows(part, device) for part in local)
         order = sorted(range(len(idx)), key=lambda row: (int(idx[row]), int(clip[row]), int(aug[row])))
         scores = logits.double().sigmoid() if multi_label else logits.double().softmax(dim=1)
         return ViewScores(idx[order], clip[order], aug[order], scores[order].float())

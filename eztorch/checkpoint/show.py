@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eztorch.engine.help import columns
+from eztorch.engine.tables import columns
 
 if TYPE_CHECKING:
     from eztorch.models.weights import WeightFile

@@ -35,7 +35,7 @@ def blocks(table: Table, width: int) -> Iterator[Table]:
         width: Letters that fit side by side.
     """
     lines = (table.header, *table.rows)
-    share = max(_NARROWEST, width // len(table.header) - _FRAME)  # so that few columns stay side by side
+    share = max(_NARROWEST, (width - 1) // len(table.header) - _FRAME)  # so that few columns stay side by side
     widths = [min(share, max(len(line[column]) for line in lines)) for column in range(len(table.header))]
     begin = 1
     while begin < len(widths):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from eztorch.compare.comparison import Comparison, direction, is_count
+from eztorch.compare.comparison import Comparison, Table, direction, is_count
 from eztorch.utils.errors import ConfigError
 from eztorch.visualization.curves import Chart
 from eztorch.visualization.page import charts, page, section, table, text
@@ -28,7 +29,7 @@ def write_page(comparison: Comparison, broken: Sequence[str], path: Path) -> Non
     """
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         raise ConfigError(f"--output {path}: expected a file whose name ends in .html.")
-    tables = [section(one.title, table(one.header, one.rows)) for one in comparison.tables()]
+    tables = [section(one.title, table(one.header, one.rows, short=_num_short(one))) for one in comparison.tables()]
     left_out = "".join(f"<p>Left out: {text(reason)}</p>" for reason in broken)
     listed = zip(comparison.labels, (str(run.path) for run in comparison.runs), strict=True)
     body = [
@@ -40,6 +41,12 @@ def write_page(comparison: Comparison, broken: Sequence[str], path: Path) -> Non
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(f"{len(comparison.runs)} runs side by side", body), encoding="utf-8")
+
+
+def _num_short(table: Table) -> int:
+    """Return how many columns, from the left, have cells that need not be broken: names of runs, and numbers."""
+    columns = zip(*table.rows, strict=True)
+    return sum(1 for _ in takewhile(lambda column: max(map(len, column)) <= _LONGEST_LABEL, columns))
 
 
 def shared_charts(comparison: Comparison) -> list[Chart]:

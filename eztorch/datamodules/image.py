@@ -19,7 +19,7 @@ from eztorch.datasets.image_sources import ImagePairs, ImageSource
 from eztorch.datasets.resident_images import ImageMemory, ResidentImages
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import check_keys
 from eztorch.utils.values import as_count
 
 
@@ -125,10 +125,7 @@ class ImageBaseDataModule(BaseDataModule):
         Raises:
             ConfigError: `dataset` has a key other than `datadir`, or no folder is given.
         """
-        for name in dataset:
-            if name != "datadir":
-                hint = "Did you mean 'datadir'?" if nearest(str(name), ["datadir"]) else "Known: datadir."
-                raise ConfigError(f"datamodule.{split}.dataset.{name}: unknown key. {hint}")
+        check_keys(dataset, ["datadir"], f"datamodule.{split}.dataset")
         if dataset.get("datadir"):
             return Path(dataset["datadir"])
         return data_folder(self.datadir, split) / default

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from eztorch.datasets.collate import COLLATE_FUNCTIONS
 from eztorch.datasets.loader_samplers import EpochSampler, PassBatchSampler, ShardSampler
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import check_keys, choose
 from eztorch.utils.values import as_count
 
 _KEYS = (
@@ -122,12 +122,7 @@ def check_options(options: Mapping[str, Any], split: str) -> None:
             f"{key}.batch_size={options['batch_size']}: write datamodule.{split}.global_batch_size, the batch of all "
             "processes together; it is divided among them."
         )
-    for name in options:
-        if name not in _KEYS:
-            close = nearest(str(name), _KEYS)
-            raise ConfigError(
-                f"{key}.{name}: unknown key. " + (f"Did you mean {close!r}?" if close else f"Known: {_KEYS}.")
-            )
+    check_keys(options, _KEYS, key)
     choose(COLLATE_FUNCTIONS, options.get("collate_fn", "default"), f"{key}.collate_fn")
     as_count(options.get("num_workers", 0), f"{key}.num_workers", at_least=0)
     if split != "train":

@@ -9,7 +9,7 @@ from eztorch.datamodules.loader import check_options
 from eztorch.datamodules.sources import read_sources
 from eztorch.datasets.reading import check_on_error
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import check_keys
 
 
 def check_split(spec: Mapping[str, Any], split: str, *, known: Sequence[str]) -> None:
@@ -23,11 +23,7 @@ def check_split(spec: Mapping[str, Any], split: str, *, known: Sequence[str]) ->
     Raises:
         ConfigError: There is another key, no batch size, or a value that cannot be.
     """
-    for key in spec:
-        if key not in known:
-            close = nearest(str(key), known)
-            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}."
-            raise ConfigError(f"datamodule.{split}.{key}: unknown key. {hint}")
+    check_keys(spec, known, f"datamodule.{split}")
     size = spec.get("global_batch_size")
     if not isinstance(size, int) or size < 1:
         raise ConfigError(f"datamodule.{split}.global_batch_size={size!r}; expected a whole number of at least 1.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from eztorch.datasets.failures import ReadError, SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.utils.errors import ConfigError, DataError, EztorchError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 from eztorch.utils.randomness import generator, run_seed
 
 Sample = dict[str, Any]
@@ -34,8 +34,7 @@ def check_on_error(value: str) -> str:
         ConfigError: It is not one of `ON_ERROR`.
     """
     if value not in ON_ERROR:
-        close = nearest(str(value), ON_ERROR)
-        hint = f" Did you mean {close!r}?" if close else ""
+        hint = did_you_mean(value, ON_ERROR)
         raise ConfigError(f"on_error={value!r}; expected one of {', '.join(map(repr, ON_ERROR))}.{hint}")
     return value
 
@@ -84,7 +83,7 @@ def blaming(name: str, work: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from error
     except EztorchError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a transform or a decoder of one's own raises
         raise RuntimeError(f"{name}: {type(error).__name__} while {work}: {error}") from error
 
 

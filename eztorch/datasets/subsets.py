@@ -21,7 +21,7 @@ from eztorch.datasets.failures import SampleFailure
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.reading import Item, Sample, split_address
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 from eztorch.utils.randomness import address_seed
 
 _log = logging.getLogger("eztorch")
@@ -100,9 +100,8 @@ def choose_classes(rule: SubsetRule, names: Sequence[str], num_classes: int) -> 
     for entry in _entries(rule.class_list, "class_list"):
         label = numbers.get(entry, int(entry) if entry.isdecimal() else -1)
         if not 0 <= label < num_classes:
-            close = nearest(entry, names)
-            hint = f"Did you mean {close!r}?" if close else f"expected a name or 0 to {num_classes - 1}."
-            raise ConfigError(f"class_list: {entry!r} is not a class; {hint}")
+            hint = did_you_mean(entry, names, f"expected a name or 0 to {num_classes - 1}.")
+            raise ConfigError(f"class_list: {entry!r} is not a class;{hint}")
         found.append(label)
     if len(set(found)) < len(found):
         raise ConfigError(f"class_list: {len(found) - len(set(found))} of its {len(found)} classes are there twice.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def unknown_flag(word: str, known: Sequence[str]) -> ConfigError:
     """Return the error of a flag that there is not."""
-    close = nearest(word, known)
-    return ConfigError(
-        f"unknown flag {word!r}." + (f" Did you mean {close!r}?" if close else " --help lists the flags.")
-    )
+    return ConfigError(f"unknown flag {word!r}.{did_you_mean(word, known, '--help lists the flags.')}")
 
 
 def _read_flag(word: str, words: Iterator[str]) -> tuple[Flag, str | bool]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eztorch.engine.evaluation import writer_spec
+from eztorch.engine.evaluation.section import writer_spec
 from eztorch.utils.config import build, is_spec, locate
 from eztorch.utils.errors import ConfigError
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from eztorch.engine.arguments import unknown_flag
-from eztorch.engine.help import columns
 from eztorch.engine.launch import report_error
+from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError, EztorchError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,7 @@ eztorch {self.name} COMMAND --help lists the arguments of a command."""
         names = ", ".join(self.commands)
         if name.startswith("-"):
             raise ConfigError(f"the command comes first: eztorch {self.name} COMMAND {name} ..., of {names}.")
-        close = nearest(name, self.commands)
-        hint = f" Did you mean {close!r}?" if close else ""
-        raise ConfigError(f"there is no command {name!r}.{hint} Commands: {names}.")
+        raise ConfigError(f"there is no command {name!r}.{did_you_mean(name, self.commands)} Commands: {names}.")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

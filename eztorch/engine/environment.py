@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 from eztorch.utils.errors import ConfigError
 
+_log = logging.getLogger("eztorch")
 _PACKAGES = (
     "eztorch", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchaug", "pytorchvideo", "av",
     "torchcodec", "decord", "torchmetrics", "numpy", "scikit-learn",
@@ -89,6 +91,12 @@ def is_first_process() -> bool:
         return slurm.rank == 0
     # Lightning starts the other processes of a node with LOCAL_RANK; a person starts those of other nodes by NODE_RANK.
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def say(text: str) -> None:
+    """Tell the user something, once, however many processes there are."""
+    if is_first_process():
+        _log.info(text)
 
 
 def package_versions() -> dict[str, str]:

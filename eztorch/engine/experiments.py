@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eztorch.engine.arguments import Arguments
+from eztorch.engine.finished_run import KEY
 from eztorch.engine.tasks import TASKS
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import nearest
@@ -79,6 +80,15 @@ def _read(path: Path) -> Experiment:
     return Experiment(path.stem, comment[0] if comment else "", tasks)
 
 
+def _how_to_name(arguments: Arguments, task: str) -> str:
+    """Say how an experiment is named; of a task that evaluates, a checkpoint names one too."""
+    if task not in TASKS or not TASKS[task].evaluates:
+        return "write -cn NAME"
+    keys = [line.partition("=")[0] for line in arguments.overrides]
+    hint = next((f" (is {key}= meant to be that?)" for key in keys if nearest(key, [KEY])), "")
+    return f"write {KEY}=FILE for the run that wrote the file{hint}, or -cn NAME"
+
+
 def find_recipe(arguments: Arguments, task: str, *, script: str | None = None) -> Recipe:
     """Find the experiment of a command line.
 
@@ -100,7 +110,7 @@ def find_recipe(arguments: Arguments, task: str, *, script: str | None = None) -
         names = ", ".join(one.name for one in list_experiments(own, task=task))
         where = f"{own} has" if own else "eztorch ships"
         raise ConfigError(
-            f"no experiment is named: write -cn NAME. For {task} {where}: {names or 'none'}. "
+            f"no experiment is named: {_how_to_name(arguments, task)}. For {task} {where}: {names or 'none'}. "
             "Experiments of your own are found with -cp FOLDER."
         )
     name = re.sub(r"\.ya?ml$", "", arguments.config_name)

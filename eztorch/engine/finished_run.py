@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from eztorch.engine.arguments import Arguments
 from eztorch.engine.resume import find_checkpoint
@@ -18,14 +22,16 @@ def experiment_of(arguments: Arguments, task: str) -> Arguments:
     """Put what `checkpoint=FILE` stands for in its place.
 
     Without `-cn` the experiment is the configuration of the run that wrote the checkpoint, and the results go to
-    `evaluation/TASK` in its run directory. With `-cn` it is `ckpt_path=FILE`. Other overrides stand behind, and win.
+    `evaluation/TASK` in its run directory. With `-cn` it is `ckpt_path=FILE`. Other overrides stand behind, and win;
+    `dir.data` moves every path of the run in its folder of data.
 
     Args:
         arguments: The command line.
         task: Name of the task.
 
     Raises:
-        ConfigError: There is no such checkpoint, or no configuration of a run in the folders above it.
+        ConfigError: There is no such checkpoint, no configuration of a run in the folders above it, or a key that such
+            a configuration has no use for.
     """
     asked = [line for line in arguments.overrides if _key(line) == KEY]
     if not asked:
@@ -45,6 +51,7 @@ def experiment_of(arguments: Arguments, task: str) -> Arguments:
             f"experiment that it is of: -cn EXPERIMENT ckpt_path={checkpoint}."
         )
     own = (f"++ckpt_path={quote(str(file))}", f"++dir.run={quote(str(folder / 'evaluation' / task))}")
+    own += tuple(f"++{key}={quote(path)}" for key, path in _moved_data(folder / f"{_CONFIG}.yaml", others))
     return replace(arguments, config_path=str(folder), config_name=_CONFIG, overrides=(*own, *others))
 
 
@@ -54,6 +61,40 @@ def run_directory(checkpoint: Path) -> Path | None:
         if (folder / f"{_CONFIG}.yaml").is_file():
             return folder
     return None
+
+
+def _moved_data(config: Path, overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a run whose paths `dir.data` moves: its configuration has no references any more.
+
+    Args:
+        config: The configuration of the run.
+        overrides: What was asked for.
+
+    Raises:
+        ConfigError: `dir.root` or `dir.exp` is asked for, which say where a run is that has its place already.
+    """
+    asked = {_key(line): line.partition("=")[2].strip("'\"") for line in overrides}
+    for key in ("dir.root", "dir.exp"):
+        if key in asked:
+            raise ConfigError(
+                f"{key}={asked[key]} beside {KEY}= says nothing: results are put elsewhere by dir.run=FOLDER."
+            )
+    if "dir.data" not in asked:
+        return
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    before = (content.get("dir") or {}).get("data")
+    for key, path in _paths(content):
+        if before is not None and key != "dir.data" and (path == before or path.startswith(f"{before}/")):
+            yield key, asked["dir.data"] + path.removeprefix(before)
+
+
+def _paths(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts of a configuration by their keys; those of lists have none."""
+    if isinstance(content, str):
+        yield prefix, content
+    elif isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _paths(value, f"{prefix}.{name}" if prefix else str(name))
 
 
 def _key(override: str) -> str:

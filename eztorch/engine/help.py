@@ -7,19 +7,8 @@ from collections.abc import Iterable, Mapping
 import eztorch
 from eztorch.engine.arguments import FLAGS
 from eztorch.engine.experiments import list_experiments
+from eztorch.engine.tables import columns
 from eztorch.engine.tasks import TASKS, Task
-
-
-def columns(rows: Iterable[tuple[str, str]]) -> str:
-    """Lay rows of two cells out, indented by two.
-
-    >>> print(columns([("a", "one"), ("bcd", "two")]))
-      a    one
-      bcd  two
-    """
-    table = list(rows)
-    width = max((len(left) for left, _ in table), default=0)
-    return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in table)
 
 
 def overview(commands: Mapping[str, str]) -> str:

@@ -40,7 +40,9 @@ def find_checkpoint(asked: str | Path | None, run_dir: Path, *, key: str = "ckpt
     if not path.is_file():
         near = [str(p) for p in checkpoints_of(path.parent)] if path.parent.is_dir() else []
         hint = f" In that folder are: {', '.join(near[:5])}." if near else ""
-        raise ConfigError(f"{key}={asked} does not exist.{hint} Leave {key} out to continue the run directory.")
+        # What stands for a run cannot be left out.
+        end = "" if key == "checkpoint" else f" Leave {key} out to take the newest one of the run directory."
+        raise ConfigError(f"{key}={asked} does not exist.{hint}{end}")
     return path
 
 
@@ -57,8 +59,20 @@ def explained_misfit(checkpoint: Path | None) -> Iterator[None]:
         first, *lines = str(error).splitlines()
         if checkpoint is None or not first.startswith("Error(s) in loading state_dict"):
             raise
-        listed = " ".join(line.strip() for line in lines[:3]) + (" ..." if len(lines) > 3 else "")
+        listed = " ".join(_shortened(line.strip()) for line in lines[:3]) + (" ..." if len(lines) > 3 else "")
         raise ConfigError(
             f"{checkpoint} is of another model than this one: {listed} Write the keys that it was trained with, or "
             "another dir.exp to start anew."
         ) from error
+
+
+def _shortened(line: str) -> str:
+    """Return a line of torch's, of a list of keys the first two.
+
+    >>> _shortened('Missing key(s) in state_dict: "a", "b", "c", "d".')
+    'Missing key(s) in state_dict: "a", "b" and 2 more.'
+    >>> _shortened("size mismatch for a: torch.Size([1, 2, 3, 4]).")
+    'size mismatch for a: torch.Size([1, 2, 3, 4]).'
+    """
+    first, *keys = line.removesuffix(".").split('", "')
+    return line if len(keys) < 2 else f'{first}", "{keys[0]}" and {len(keys) - 1} more.'

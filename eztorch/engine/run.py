@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.callbacks import WITHOUT_CURVES, build_callbacks, build_loggers
 from eztorch.engine.check import check_batches, check_config
-from eztorch.engine.environment import environment_facts, is_first_process
-from eztorch.engine.evaluation import check_evaluation
-from eztorch.engine.feature_measures import evaluate_knn, evaluate_retrieval
-from eztorch.engine.features import extract_features
+from eztorch.engine.environment import environment_facts, is_first_process, say
+from eztorch.engine.evaluation.feature_measures import evaluate_knn, evaluate_retrieval
+from eztorch.engine.evaluation.features import extract_features
+from eztorch.engine.evaluation.probing import linear_probe
+from eztorch.engine.evaluation.scorecard import scorecard
+from eztorch.engine.evaluation.section import check_evaluation
+from eztorch.engine.evaluation.testing import Metrics, run_test
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
-from eztorch.engine.probing import linear_probe
 from eztorch.engine.resume import explained_misfit, find_checkpoint
-from eztorch.engine.scorecard import scorecard
-from eztorch.engine.testing import Metrics, run_test
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from eztorch.engine.job import JobInfo
 
-_log = logging.getLogger("eztorch")
 # The parts of a module that `compile` compiles, where they exist.
 _NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model", "classifier")
 
@@ -54,7 +52,7 @@ def fit(job: Job) -> Metrics:
     """Train, from a checkpoint when one is asked for or the run directory has one."""
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
     if checkpoint is not None:
-        _say(f"Continuing from {checkpoint}.")
+        say(f"Continuing from {checkpoint}.")
     with explained_misfit(checkpoint):
         job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
     return _last_metrics(job.trainer)
@@ -73,8 +71,9 @@ def test(job: Job) -> Metrics:
     """Test the weights of a checkpoint.
 
     Raises:
-        ConfigError: None is asked for and the run directory has none.
+        ConfigError: None is asked for and the run directory has none, or the model gives no answers that could be tested.
     """
+    _refuse_features_alone(job.model)
     asked = (job.config.get("test") or {}).get("ckpt_path") or job.config.get("ckpt_path")
     checkpoint = find_checkpoint(asked, job.run_dir)
     if checkpoint is None:
@@ -82,9 +81,21 @@ def test(job: Job) -> Metrics:
             f"There is nothing to test: ckpt_path is not given and {job.run_dir} has no checkpoint. "
             "Write ckpt_path=/path/to/file.ckpt."
         )
-    _say(f"Testing {checkpoint}.")
+    say(f"Testing {checkpoint}.")
     with explained_misfit(checkpoint):
         return run_test(job, checkpoint)
+
+
+def _refuse_features_alone(model: LightningModule) -> None:
+    from eztorch.models.pretext import PretextModel
+    from eztorch.models.siamese import SiameseModel
+    from eztorch.models.trunk_model import TrunkModel
+
+    if isinstance(model, PretextModel | SiameseModel | TrunkModel):
+        raise ConfigError(
+            f"There is nothing to test: {type(model).__name__} is no classifier. What its features are worth is measured "
+            "by eztorch scorecard, or by one of linear_probe, knn and retrieval_from_bank."
+        )
 
 
 def _last_metrics(trainer: Trainer) -> Metrics:
@@ -140,7 +151,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
-    _say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
+    say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
     with worker_errors_told():
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
@@ -148,7 +159,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         if config.get("report", True) and task not in WITHOUT_CURVES:
             from eztorch.engine.report import write_job_report
 
-            _say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")
+            say(f"Report: {write_job_report(run_dir, job, getattr(datamodule, 'num_classes', None))}")
     return metrics
 
 
@@ -201,7 +212,7 @@ def seed_run(spec: Any) -> None:
     from lightning.pytorch import seed_everything
 
     if spec is None:
-        _say("No seed is given: 0 is used.")
+        say("No seed is given: 0 is used.")
         seed_everything(0, workers=True, verbose=False)
     elif isinstance(spec, int):
         seed_everything(spec, workers=True, verbose=False)
@@ -209,15 +220,10 @@ def seed_run(spec: Any) -> None:
         build(spec)
 
 
-def _say(text: str) -> None:
-    if is_first_process():
-        _log.info(text)
-
-
 def keep_metrics(path: Path, metrics: Metrics) -> Metrics:
     """Write the metrics of a job over those that an earlier one left in the run directory; return all of them."""
     if not metrics:
-        _say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
+        say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
     earlier: Metrics = json.loads(path.read_text()) if path.exists() else {}
     merged = dict(sorted({**earlier, **metrics}.items()))
     _write_json(path, merged)

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
+def columns(rows: Iterable[tuple[str, str]]) -> str:
+    """Lay rows of two cells out, indented by two.
+
+    >>> print(columns([("a", "one"), ("bcd", "two")]))
+      a    one
+      bcd  two
+    """
+    table = list(rows)
+    width = max((len(left) for left, _ in table), default=0)
+    return "\n".join(f"  {left:<{width}}  {right}".rstrip() for left, right in table)
+
+
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; cells that are too wide for the terminal go on in the next line.
 

@@ -32,7 +32,7 @@ class Task:
         return runner
 
 
-_FEATURES = "eztorch.engine.feature_runs.run_features"
+_FEATURES = "eztorch.engine.evaluation.feature_runs.run_features"
 _K200 = "dir.data=/data/kinetics200"
 _TRUNK = "pretrained.path=/output/pretrain/checkpoints/last.ckpt"
 _CHECKPOINT = "checkpoint=/output/pretrain/checkpoints/last.ckpt"

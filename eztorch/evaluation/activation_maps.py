@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from eztorch.evaluation.features import evaluating
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 class _Seen(NamedTuple):
@@ -83,8 +83,7 @@ def class_activation_maps(
 def _check_layer(model: nn.Module, layer: str | None) -> None:
     names = [name for name, _ in model.named_modules()]
     if layer is not None and layer not in names:
-        close = nearest(layer, names)
-        hint = f" Did you mean {close!r}?" if close else " named_modules() of it gives their names."
+        hint = did_you_mean(layer, names, "named_modules() of it gives their names.")
         raise ConfigError(f"layer={layer!r}: the model has no module of this name.{hint}")
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from eztorch.evaluation.feature_store import FeatureStore
 from eztorch.evaluation.feature_writer import FeatureWriter
-from eztorch.evaluation.features import take_features
+from eztorch.evaluation.features import feature_loader, take_features
 from eztorch.utils.errors import ConfigError
 
 
@@ -74,12 +74,10 @@ def write_features(
         ConfigError: The datamodule has no such loader, no batch of it is read, or the step returns no features of that
             name.
     """
-    if not hasattr(datamodule, "feature_dataloader"):
-        raise ConfigError("Features are taken of `datamodule.feature_dataloader(split)`, and there is none.")
     loaders: list[_AsItIs] = []
 
     def loader() -> _AsItIs:
-        loaders.append(_AsItIs(datamodule.feature_dataloader(split)))
+        loaders.append(_AsItIs(feature_loader(datamodule, split)))
         return loaders[0]
 
     datamodule.predict_dataloader = loader  # type: ignore[method-assign]  # Lightning asks the datamodule alone

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from eztorch.models.evaluation_metric import failures_that_count
 from eztorch.utils.distributed import all_gather_uneven
@@ -74,6 +76,30 @@ def extract_features(
         return rows.together(device)
 
 
+def extract_in_run(trainer: Trainer, module: nn.Module, loader: Any, *, input_name: str = "h") -> LabelledFeatures:
+    """Return what `extract_features` does, on the device and with the precision of a trainer."""
+    precision = trainer.precision_plugin
+    return extract_features(
+        module,
+        loader,
+        input_name=input_name,
+        move=lambda batch: trainer.strategy.batch_to_device(precision.convert_input(batch)),
+        context=precision.val_step_context,
+    )
+
+
+def feature_loader(datamodule: Any, split: str) -> DataLoader[Any]:
+    """Return the loader that features of a split are taken of: read as in evaluation, each sample once.
+
+    Raises:
+        ConfigError: The datamodule has none.
+    """
+    if not hasattr(datamodule, "feature_dataloader"):
+        raise ConfigError("Features are taken of `datamodule.feature_dataloader(split)`, and there is none.")
+    loader: DataLoader[Any] = datamodule.feature_dataloader(split)
+    return loader
+
+
 class FeatureRows:
     """The features of the batches that this process has seen.
 
@@ -126,7 +152,10 @@ def take_features(outputs: Any, name: str, key: str) -> Tensor:
     """
     if not isinstance(outputs, Mapping) or outputs.get(name) is None:
         names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.")
+        hint = ""
+        if name == "h" and names == ["logits"]:
+            hint = f" The trunk of this model does not stand apart from its classifier; {key}=logits takes its answers."
+        raise ConfigError(f"{key}={name!r}: the validation step returns {names}.{hint}")
     found: Tensor = outputs[name]
     return found
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def read_groups(
     for one, group in pairs:
         place = places.get(str(one), int(one) if str(one).isdecimal() else -1)
         if not 0 <= place < num_classes:
-            close = nearest(str(one), places)
-            hint = f" Did you mean {close!r}?" if close else f" There are {num_classes} classes."
+            hint = did_you_mean(one, places, f"There are {num_classes} classes.")
             raise ConfigError(f"{key}: {one!r} is no class.{hint}")
         found[place] = str(group)
     without = [class_names[place] if class_names else str(place) for place in range(num_classes) if place not in found]

@@ -5,6 +5,7 @@ N samples with features of length C, K classes, G heads, each with a learning ra
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -150,16 +151,13 @@ def head_accuracies(heads: LinearHeads, features: Tensor, labels: Tensor, *, num
         Top-1 and top-5 accuracy of each head, shape (G, 2); not a number for top-5 of 5 classes or fewer, and without
         any sample.
     """
-    labelled = labels >= 0
-    features, labels = features[labelled].float(), labels[labelled]
     num_heads, classes = heads.bias.shape
-    depth = min(5, classes)
+    labelled = int((labels >= 0).sum())
     correct = torch.zeros(num_heads, 2, device=features.device)
-    chunk = max(1, _MAX_LOGITS // max(1, num_heads * classes))
-    for part, answers in zip(features.split(chunk), labels.split(chunk), strict=True):
-        hits = heads.logits(part).topk(depth, dim=2).indices == answers[:, None, None]
+    for logits, answers in _in_parts(heads, features, labels):
+        hits = logits.topk(min(5, classes), dim=2).indices == answers[:, None, None]
         correct += torch.stack([hits[..., 0].sum(dim=0), hits.any(dim=2).sum(dim=0)], dim=1)
-    found = correct / (len(labels) + num_wrong) if len(labels) else correct * torch.nan
+    found = correct / (labelled + num_wrong) if labelled else correct * torch.nan
     if classes <= 5:
         found[:, 1] = torch.nan
     return found
@@ -174,17 +172,19 @@ def head_losses(heads: LinearHeads, features: Tensor, labels: Tensor) -> Tensor:
         features: Shape (N, C).
         labels: Classes, shape (N,); samples labelled -1 are left out.
     """
+    total = torch.zeros(len(heads.bias), device=features.device)
+    for logits, answers in _in_parts(heads, features, labels):
+        every = answers[:, None].expand(-1, len(heads.bias))
+        total += F.cross_entropy(logits.transpose(1, 2), every, reduction="none").sum(dim=0)
+    return (total / (labels >= 0).sum()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def _in_parts(heads: LinearHeads, features: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits, shape (n, G, K), and labels, shape (n,), of the samples that have one, as many as fit in memory."""
     labelled = labels >= 0
-    features, labels = features[labelled].float(), labels[labelled]
-    num_heads, classes = heads.bias.shape
-    total = torch.zeros(num_heads, device=features.device)
-    chunk = max(1, _MAX_LOGITS // max(1, num_heads * classes))
-    for part, answers in zip(features.split(chunk), labels.split(chunk), strict=True):
-        losses = F.cross_entropy(
-            heads.logits(part).transpose(1, 2), answers[:, None].expand(-1, num_heads), reduction="none"
-        )
-        total += losses.sum(dim=0)
-    return (total / len(labels)).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    size = max(1, _MAX_LOGITS // max(1, heads.bias.numel()))
+    for part, answers in zip(features[labelled].split(size), labels[labelled].split(size), strict=True):
+        yield heads.logits(part.float()), answers
 
 
 def held_out_rows(count: int, share: float, seed: int = 0) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor
 from eztorch.evaluation.groups import ClassGroups
 from eztorch.evaluation.metrics import calibration, one_label, several_labels
 from eztorch.evaluation.predictions import Predictions
-from eztorch.models.multi_label import average_precision
+from eztorch.models.average_precision import average_precision
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import atomic_file
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 from eztorch.utils.values import as_count
 
 
@@ -128,8 +128,7 @@ def check_names(names: Sequence[str], key: str = "metrics") -> None:
     known = ("acc_1", "acc_5", *_ONE_LABEL, *_SEVERAL_LABELS)
     for name in names:
         if name not in known and _ACCURACY.fullmatch(str(name)) is None:
-            close = nearest(str(name), known)
-            hint = f" Did you mean {close!r}?" if close else ""
+            hint = did_you_mean(name, known)
             raise ConfigError(f"{key}: there is no {name!r}; expected acc_K, {', '.join(known[2:])}.{hint}")
 
 
@@ -163,7 +162,7 @@ def measure(
     if names is None:
         names = default_names(num_classes, multi_label=multi_label, groups=options.groups is not None)
     check_names(names)
-    unanswered = None if predictions.unanswered is None else predictions.unanswered.labels
+    unanswered = predictions.unanswered_labels
     answers = _Answers(predictions.scores.double(), predictions.labels, unanswered, options)
     has_label = torch.ones(len(predictions.idx), dtype=torch.bool) if multi_label else predictions.labels >= 0
     if not bool(has_label.any()):
@@ -198,7 +197,7 @@ def _measure(name: str, *, multi_label: bool) -> _Measure:
 
 
 def _class_counts(predictions: Predictions) -> Tensor:
-    unanswered = None if predictions.unanswered is None else predictions.unanswered.labels
+    unanswered = predictions.unanswered_labels
     if not predictions.multi_label:
         return one_label.class_counts(predictions.labels, predictions.scores.shape[1], unanswered=unanswered)
     every = predictions.labels if unanswered is None else torch.cat([predictions.labels, unanswered])
@@ -216,7 +215,7 @@ def class_table(predictions: Predictions) -> list[dict[str, Any]]:
     if not predictions.scores.shape[1]:
         return []
     counts, names = _class_counts(predictions).tolist(), predictions.class_names
-    unanswered = None if predictions.unanswered is None else predictions.unanswered.labels
+    unanswered = predictions.unanswered_labels
     scores, labels = predictions.scores.double(), predictions.labels
     rows: list[dict[str, Any]] = [
         {"class": index, "name": names[index] if names else "", "n": count} for index, count in enumerate(counts)

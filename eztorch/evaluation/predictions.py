@@ -100,6 +100,11 @@ class Predictions:
         """Whether a video has a weight for every class instead of one class."""
         return self.labels.ndim == 2
 
+    @property
+    def unanswered_labels(self) -> Tensor | None:
+        """Labels of the samples without scores that count as wrong answers, shape (W,) or (W, K); None for none."""
+        return None if self.unanswered is None else self.unanswered.labels
+
     def save(self, path: str | Path) -> None:
         """Write the tensors to a safetensors file, and the rest to the json file beside it, which has its digest.
 

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_features
+from eztorch.evaluation.features import FeatureRows, LabelledFeatures, extract_in_run, feature_loader
 from eztorch.evaluation.linear import (
     LinearHeads,
     Standardization,
@@ -91,8 +91,8 @@ class LinearProbe(LightningModule):
         transform: Any = None,
         *,
         sources: Sequence[str] = ("output",),
-        learning_rates: Sequence[float],
-        weight_decays: Sequence[float] = (0.0,),
+        learning_rates: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        weight_decays: Sequence[float] = (0.0, 1e-6, 1e-5, 1e-4),
         epochs: int = 100,
         batch_size: int = 256,
         warmup_epochs: float = 0.0,
@@ -154,16 +154,10 @@ class LinearProbe(LightningModule):
 
     def on_validation_start(self) -> None:
         """Extract the features of the training split."""
-        precision = self.trainer.precision_plugin
-        loader = self._datamodule().feature_dataloader("train")
+        loader: Any = feature_loader(self._datamodule(), "train")
         self.print(f"Features of {len(loader.dataset):,} training samples")
         self._rows = FeatureRows()
-        self._train = extract_features(
-            self,
-            loader,
-            move=lambda batch: self.trainer.strategy.batch_to_device(precision.convert_input(batch)),
-            context=precision.val_step_context,
-        )
+        self._train = extract_in_run(self.trainer, self, loader)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
         """Return the features of a batch, those of all sources side by side; None for a batch of failures alone."""
@@ -213,12 +207,7 @@ class LinearProbe(LightningModule):
             self._predictions(head.logits(features)[:, 0], val).save(folder / "linear_probe.safetensors")
 
     def _datamodule(self) -> Any:
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
-        if not hasattr(datamodule, "feature_dataloader"):
-            raise ConfigError(
-                "A linear probe takes its data from `datamodule.feature_dataloader(split)`; there is none."
-            )
-        return datamodule
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # a connector sets it
 
     def _by_source(self, features: Tensor, train: Tensor) -> dict[str, Tensor]:
         """Take the features of the sources apart; standardised, where asked for, by those of a training set."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 
 _OUTPUT = "output"
 _POOLINGS = {name: name for name in ("average", "average_max", "class", "tokens")}
@@ -109,8 +109,7 @@ def _find(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
         return modules[found[0]]
     if found:
         raise ConfigError(f"sources: {layer} may be {', '.join(found)}; write one of them.")
-    close = nearest(layer, [name for name in modules if name])
-    raise ConfigError(f"sources: the trunk has no module {layer!r}.{f' Did you mean {close!r}?' if close else ''}")
+    raise ConfigError(f"sources: the trunk has no module {layer!r}.{did_you_mean(layer, filter(None, modules))}")
 
 
 def pool_features(value: Tensor, source: FeatureSource, *, has_class_token: bool) -> Tensor:

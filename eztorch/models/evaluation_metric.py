@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from eztorch.utils.distributed import all_gather_uneven, world_size
+from eztorch.utils.distributed import all_gather_rows
 
 if TYPE_CHECKING:
     from eztorch.models.views import Aggregation
+
+NO_IDX, NO_ROWS = torch.empty(0, dtype=torch.long), torch.empty(0, 0)
 
 
 def failures_that_count(batch: Any) -> list[Any]:
@@ -62,21 +64,14 @@ class EvaluationMetric(Metric, ABC):
 
     def wrong_of_all_processes(self) -> Tensor:
         """Return the `idx` of the wrong answers that failures are, shape (N,), on the host."""
-        idx = torch.cat(self.wrong_idx) if self.wrong_idx else torch.empty(0, dtype=torch.long)
-        unique: Tensor = everywhere(idx, self.device).unique()
+        unique: Tensor = self.of_all_processes(self.wrong_idx, NO_IDX).unique()
         return unique
 
+    def of_all_processes(self, parts: Sequence[Tensor], none: Tensor) -> Tensor:
+        """Return the rows of the batches of all processes, on the host.
 
-def everywhere(rows: Tensor, device: torch.device) -> Tensor:
-    """Return the rows of all processes on the host; a process without rows need not know how long they are.
-
-    Args:
-        rows: Shape (N,) or (N, C); N and, where N is 0, C may differ between processes.
-        device: Of the process group.
-    """
-    if world_size() == 1:
-        return rows.cpu()
-    if rows.ndim == 2:
-        width = int(all_gather_uneven(torch.tensor([rows.shape[1]], device=device)).max())
-        rows = rows if len(rows) else rows.new_empty(0, width)
-    return all_gather_uneven(rows.to(device)).cpu()
+        Args:
+            parts: Rows of each batch of this process, shape (N,) or (N, C).
+            none: What they are where this process had no batch, `NO_IDX` or `NO_ROWS` of their type.
+        """
+        return all_gather_rows(torch.cat(list(parts)) if parts else none, self.device)

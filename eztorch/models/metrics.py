@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
+from eztorch.models.evaluation_metric import NO_IDX, NO_ROWS, EvaluationMetric
 from eztorch.models.multi_label import MultiLabelScores
 from eztorch.models.views import Aggregation, ViewTotals, read_aggregation
+from eztorch.utils.distributed import all_gather_rows
 
 
 def hits(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -99,8 +100,8 @@ class SampleMean(EvaluationMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return loss, accuracies and the number of samples."""
-        idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
-        rows = everywhere(torch.cat(self.rows) if self.rows else torch.empty(0, 0), self.device)
+        idx = self.of_all_processes(self.idx, NO_IDX)
+        rows = self.of_all_processes(self.rows, NO_ROWS)
         return _means(idx, rows[idx >= 0].double(), self.wrong_of_all_processes())
 
 
@@ -153,7 +154,7 @@ class ViewAverage(EvaluationMetric):
             DataError: A video has more views than `Aggregation.max_views`.
         """
         videos, wrong = self.views.videos_of_all_processes(self.device), self.wrong_of_all_processes()
-        clips = everywhere(self.clips[None], self.device).sum(dim=0)
+        clips = all_gather_rows(self.clips[None], self.device).sum(dim=0)
         labelled = videos.labels >= 0
         idx, labels, scores = videos.idx[labelled], videos.labels[labelled], videos.scores[labelled]
         if not len(idx):

@@ -13,39 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
+from eztorch.models.average_precision import average_precision
+from eztorch.models.evaluation_metric import NO_IDX, NO_ROWS, EvaluationMetric
 from eztorch.models.views import Aggregation, ViewTotals
 
 # Below every probability: a failure that counts as a wrong answer is ranked behind all samples that were evaluated.
 _LAST = -1.0
-
-
-def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the average precision of every class: the sum of P(n) * (R(n) - R(n - 1)) over the thresholds n.
-
-    P and R are precision and recall of the samples that score at least the threshold. Samples of one score share a
-    threshold, so their order does not matter, and nothing is interpolated.
-
-    Args:
-        scores: The higher, the more certain, shape (N, K).
-        labels: Which classes are there, shape (N, K).
-
-    Returns:
-        Shape (K,), not a number for a class that no sample has.
-
-    >>> average_precision(torch.tensor([[0.9], [0.8], [0.7]]), torch.tensor([[1], [0], [1]]))
-    tensor([0.8333], dtype=torch.float64)
-    """
-    positives = labels >= 0.5
-    order = scores.argsort(dim=0, descending=True)
-    ranked, found = scores.gather(0, order), positives.gather(0, order).double().cumsum(0)
-    is_threshold = torch.ones_like(positives)
-    is_threshold[:-1] = ranked[:-1] != ranked[1:]
-    precision = found / torch.arange(1, len(scores) + 1, dtype=torch.float64, device=scores.device)[:, None]
-    # What was found between a threshold and the one before it.
-    before = torch.where(is_threshold, found, 0).cummax(0).values.roll(1, 0)
-    before[:1] = 0
-    return torch.where(is_threshold, precision * (found - before), 0).sum(0) / positives.sum(0)
 
 
 def top_hits(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -120,10 +93,9 @@ class MultiLabelScores(EvaluationMetric):
         Raises:
             DataError: A video has more views than `Aggregation.max_views`.
         """
-        idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
+        idx = self.of_all_processes(self.idx, NO_IDX)
         logits, labels, wrong = (
-            everywhere(torch.cat(rows) if rows else torch.empty(0, 0), self.device)
-            for rows in (self.logits, self.labels, self.wrong_labels)
+            self.of_all_processes(rows, NO_ROWS) for rows in (self.logits, self.labels, self.wrong_labels)
         )
         count = {"n_evaluated": torch.tensor(float(len(idx.unique())))}
         if not len(idx):

@@ -14,7 +14,7 @@ from eztorch.models.target_criterion import TargetCriterion
 from eztorch.models.transfer import count_layers, layer_of
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 class MultiTargetModel(Classifier):
@@ -91,9 +91,8 @@ def _weights(heads: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str
     """Return the weight of every target."""
     for name, weight in weights.items():
         if name not in heads:
-            close = nearest(str(name), heads)
-            hint = f"Did you mean {close!r}?" if close else f"There are {', '.join(heads)}."
-            raise ConfigError(f"model.weights.{name}: there is no such head. {hint}")
+            hint = did_you_mean(name, heads, f"There are {', '.join(heads)}.")
+            raise ConfigError(f"model.weights.{name}: there is no such head.{hint}")
         if not (isinstance(weight, int | float) and weight > 0):
             raise ConfigError(f"model.weights.{name}={weight!r}; expected a number above 0.")
     return {name: float(weights.get(name, 1.0)) for name in heads}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eztorch.models.evaluation_metric import EvaluationMetric, everywhere
+from eztorch.models.evaluation_metric import NO_IDX, NO_ROWS, EvaluationMetric
 from eztorch.models.metrics import hits
 from eztorch.models.views import Aggregation, ViewTotals
 
@@ -114,9 +114,8 @@ class TargetScores(EvaluationMetric):
             log_p = {name: video.scores.clamp_min(tiny).log() for name, video in videos.items()}
             rows = self._rows(log_p, {name: video.labels for name, video in videos.items()}) if len(idx) else None
         else:
-            idx = everywhere(torch.cat(self.idx) if self.idx else torch.empty(0, dtype=torch.long), self.device)
-            none = torch.empty(0, 0, dtype=torch.float64)  # of the type that the other processes send
-            rows = everywhere(torch.cat(self.rows) if self.rows else none, self.device)
+            idx = self.of_all_processes(self.idx, NO_IDX)
+            rows = self.of_all_processes(self.rows, NO_ROWS.double())
         return self._means(idx, rows if len(idx) else None, len(self.wrong_of_all_processes()))
 
     def _no_views(self) -> dict[str, ViewTotals]:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eztorch.models.evaluation_metric import everywhere
-from eztorch.utils.distributed import world_size
+from eztorch.utils.distributed import all_gather_rows, world_size
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 
 # Views that wait on the device before they are added up on the host: what bounds the memory, and how often the host
 # waits for the device.
@@ -64,8 +63,7 @@ def read_aggregation(time_augmentation: Mapping[str, Any], key: str) -> Aggregat
     """
     unknown = [name for name in time_augmentation if name not in _KEYS]
     if unknown or "name" not in time_augmentation:
-        close = nearest(str(unknown[0]), _KEYS) if unknown else None
-        hint = f" Did you mean {close!r}?" if close else ""
+        hint = did_you_mean(unknown[0], _KEYS) if unknown else ""
         raise ConfigError(
             f"{key}={dict(time_augmentation)} must have a name, may have of and num_aug, and nothing else.{hint}"
         )
@@ -140,7 +138,7 @@ class ViewTotals:
             DataError: One has more views than `max_views`.
         """
         self._add_up_pending()
-        parts = [everywhere(part, device) for part in self._local_sums()]
+        parts = [all_gather_rows(part, device) for part in self._local_sums()]
         return self._finish(*(self._add_up(*parts) if world_size() > 1 and len(parts[0]) else parts))
 
     def _local_sums(self) -> tuple[Tensor, ...]:
@@ -173,9 +171,9 @@ class ViewTotals:
         values = logits.double()
         if self.aggregation.of == "probabilities":
             values = values.sigmoid() if self.multi_label else values.softmax(dim=1)
-        rows = (idx, labels, torch.ones_like(idx), values)
+        rows = [idx, labels, torch.ones_like(idx), values]
         if self._sums is not None:
-            rows = tuple(torch.cat(both) for both in zip(self._sums, rows, strict=True))  # type: ignore[assignment]
+            rows = [torch.cat(both) for both in zip(self._sums, rows, strict=True)]
         self._sums = self._add_up(*rows)
 
     def _add_up(

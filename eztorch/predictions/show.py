@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.help import columns
+from eztorch.engine.tables import columns
 
 if TYPE_CHECKING:
     from eztorch.evaluation.predictions import Predictions

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from eztorch.schedulers.closed_form import ClosedFormLR, CosineAnnealing, LinearWarmupCosineAnnealing, MultiStep
 from eztorch.schedulers.scale_lr import scale_lr
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 
 _CURVES: Mapping[str, type[CosineAnnealing] | type[LinearWarmupCosineAnnealing] | type[MultiStep]] = {
     "cosine_annealing_lr": CosineAnnealing,
@@ -70,8 +70,7 @@ def _checked_curve(name: str, params: Mapping[str, Any]) -> CosineAnnealing | Li
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in params:
         if key not in fields:
-            close = nearest(str(key), fields)
-            hint = f" Did you mean {close!r}?" if close else ""
+            hint = did_you_mean(key, fields)
             raise ConfigError(f"scheduler.params.{key} is not known; {name} takes {sorted(fields)}.{hint}")
     for key, field in fields.items():
         if field.default is dataclasses.MISSING and key not in params:

@@ -9,7 +9,7 @@ from torch import nn
 
 from eztorch.transforms.on_list import ApplySameTransformOnList, ApplyTransformOnList, Transform
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 Sample = Mapping[str, Any]
 
@@ -143,8 +143,7 @@ def value_of(sample: Sample, key: str) -> Any:
     """
     if key in sample:
         return sample[key]
-    close = nearest(key, sample)
-    hint = f" Did you mean {close!r}?" if close else ""
+    hint = did_you_mean(key, sample)
     raise ConfigError(f"A transform needs the key {key!r}, but the samples have {', '.join(map(repr, sample))}.{hint}")
 
 

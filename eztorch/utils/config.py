@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from typing_extensions import Unpack
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 T = TypeVar("T")
 
@@ -49,8 +49,7 @@ def locate(target: str) -> Any:
             raise ConfigError(f"_target_ {target!r} cannot be imported: {error}.") from error
         for part in parts[length:]:
             if not hasattr(found, part):
-                close = nearest(part, dir(found))
-                hint = f" Did you mean {close!r}?" if close else ""
+                hint = did_you_mean(part, dir(found))
                 raise ConfigError(f"_target_ {target!r}: {module_name} has no {part!r}.{hint}")
             found = getattr(found, part)
         return found
@@ -133,8 +132,7 @@ def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterat
         return
     for key in keys:
         if key not in accepted and key not in _HYDRA_KEYS:
-            close = nearest(str(key), accepted)
-            hint = f" Did you mean {close!r}?" if close else f" Accepted: {', '.join(accepted) or 'no keys'}."
+            hint = did_you_mean(key, accepted, f"Accepted: {', '.join(accepted) or 'no keys'}.")
             yield f"unknown key {key!r}.{hint}"
 
 

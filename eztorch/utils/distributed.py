@@ -68,6 +68,21 @@ def all_gather_uneven(tensor: Tensor) -> Tensor:
     return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
 
 
+def all_gather_rows(rows: Tensor, device: torch.device) -> Tensor:
+    """Return the rows of all processes on the host; a process without rows need not know how long they are.
+
+    Args:
+        rows: Shape (N,) or (N, C); N and, where N is 0, C may differ between processes.
+        device: Of the process group.
+    """
+    if world_size() == 1:
+        return rows.cpu()
+    if rows.ndim == 2:
+        width = int(all_gather_uneven(torch.tensor([rows.shape[1]], device=device)).max())
+        rows = rows if len(rows) else rows.new_empty(0, width)
+    return all_gather_uneven(rows.to(device)).cpu()
+
+
 def all_gather_list(items: list[T]) -> list[T]:
     """Return the items of all ranks in the order of the ranks, the same on every rank; they are pickled on the way."""
     if world_size() == 1:

@@ -14,6 +14,8 @@ from typing import Any
 
 from eztorch.utils.errors import DataError
 
+_BLOCK = 2**20  # bytes that are read at a time
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -86,6 +88,21 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Any], facts: Mapping[s
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(facts or {}) or None)
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of what is in a file, which may be larger than the memory.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     file_digest(file.name)[:8]
+    'e3b0c442'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class JsonLines:

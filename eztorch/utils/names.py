@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from eztorch.utils.errors import ConfigError
 
@@ -19,6 +19,41 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     """
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def did_you_mean(name: object, choices: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message about a name that is not known, with a space before it.
+
+    Args:
+        name: The name.
+        choices: What it could have been.
+        otherwise: What to say where nothing comes close.
+
+    >>> did_you_mean("tmep", ["temp", "coeff"]), did_you_mean("queue", ["temp"], "Known: temp."), did_you_mean("x", [])
+    (" Did you mean 'temp'?", ' Known: temp.', '')
+    """
+    close = nearest(str(name), choices)
+    return f" Did you mean {close!r}?" if close else otherwise and f" {otherwise}"
+
+
+def check_keys(section: Iterable[Any], known: Iterable[str], key: str) -> None:
+    """Check that a section of a configuration has known keys alone.
+
+    Args:
+        section: The section, or its keys.
+        known: Keys that it may have.
+        key: What messages call the section.
+
+    Raises:
+        ConfigError: It has another one; the message suggests the nearest, or lists all.
+
+    >>> check_keys({"k": 20}, ["k", "bank"], "knn")
+    """
+    known = list(known)
+    for name in section:
+        if name not in known:
+            hint = did_you_mean(name, known, f"Known: {', '.join(known)}.")
+            raise ConfigError(f"{key}.{name}: unknown key.{hint}")
 
 
 def choose(table: Mapping[str, T], name: str, key: str) -> T:
@@ -37,6 +72,4 @@ def choose(table: Mapping[str, T], name: str, key: str) -> T:
     """
     if name in table:
         return table[name]
-    close = nearest(str(name), table)
-    hint = f" Did you mean {close!r}?" if close else ""
-    raise ConfigError(f"{key}={name!r} is not known; expected one of {sorted(table)}.{hint}")
+    raise ConfigError(f"{key}={name!r} is not known; expected one of {sorted(table)}.{did_you_mean(name, table)}")

@@ -60,7 +60,10 @@ def scorecard_page(facts: Mapping[str, Any], numbers: Sequence[Number], pictures
     # The first number of each kind of protocol; those of several k are one kind.
     first = {number.protocol.partition(",")[0]: number for number in reversed(numbers)}
     shown = list(reversed(first.values()))[:_MOST_TILES]
-    rows = [(n.protocol, n.metric, n.shown, n.over, n.how) for n in numbers]
+    # What a line says of a protocol is not said again in the next.
+    told = zip(numbers, [None, *numbers], strict=False)
+    news = [(n, before is None or (n.protocol, n.how) != (before.protocol, before.how)) for n, before in told]
+    rows = [(n.protocol * new, n.metric, n.shown, n.over, n.how * new) for n, new in news]
     commands = dict.fromkeys(number.command for number in numbers)
     missing = facts["not_measured"].items()
     return page(

@@ -1,6 +1,4 @@
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +7,9 @@ from tiny_two_ranks import train
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(run_program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(__file__).with_name("tiny_two_ranks.py")
-    done = subprocess.run([*command, program, folder], capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr
+    run_program(Path(__file__).with_name("tiny_two_ranks.py"), folder)
     return folder
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from eztorch.cli import main
 from eztorch.compare.commands import COMPARE
-from eztorch.compare.comparison import BEST, compare, direction
+from eztorch.compare.comparison import BEST, Table, compare, direction
 from eztorch.compare.runs import find_runs, read_run
 from eztorch.compare.terminal import blocks
 from eztorch.compare.webpage import shared_charts
@@ -224,6 +224,18 @@ def test_blocks__fit_the_width_and_lose_no_column(sweep):
     assert len(parts) > 1
     (whole,) = blocks(table, 10_000)
     assert whole.rows == [list(row) for row in table.rows]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 121])
+def test_blocks__keep_two_runs_side_by_side(width):
+    cell = "long" * 40
+    assert len(list(blocks(Table("Differences", ["key", "a", "b"], [[cell, cell, cell]]), width))) == 1
+
+
+def test_page__breaks_neither_names_nor_numbers(pair, tmp_path):
+    page = tmp_path / "compare.html"
+    assert main(["compare", str(pair / "a"), str(pair / "b"), "--output", str(page)]) == 0
+    assert '<td class="short">0.75 (250/256)</td>' in page.read_text()
 
 
 def test_command__prints_tables_that_the_terminal_has_room_for(pair, capsys, monkeypatch):

@@ -287,9 +287,9 @@ def test_experiments__run_two_steps(
         assert main("test", [*trained, *loaders, *place]) == 0
         again = json.loads((tmp_path / "run/metrics.json").read_text())
         assert {name: again[name] for name in metrics} == pytest.approx(metrics)
-        if "test/verb_acc_1" not in metrics:  # predictions are of models with one target
-            assert 0 <= again["test/ece"] <= 1
-            assert (tmp_path / "run/predictions/test.safetensors").exists()
+        for target in ("verb_", "noun_") if "test/verb_acc_1" in metrics else ("",):
+            assert 0 <= again[f"test/{target}ece"] <= 1
+            assert (tmp_path / f"run/predictions/test_{target}".rstrip("_")).with_suffix(".safetensors").exists()
     else:
         assert math.isfinite(metrics["pretrain/loss"])
 

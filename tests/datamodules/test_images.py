@@ -1,8 +1,5 @@
 """Datamodules of images: their splits, and resident images against the loader's workers."""
 
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -289,15 +286,10 @@ def test_resident__resumes_where_it_stood_in_the_epoch(step, cifar_tree, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def ranks(cifar_tree, tmp_path_factory):
+def ranks(run_program, cifar_tree, tmp_path_factory):
     """What each of two processes was given."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(image_recorder.__file__)
-    done = subprocess.run(
-        [*command, program, cifar_tree, folder], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_program(image_recorder.__file__, cifar_tree, folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from eztorch.engine.arguments import parse
 from eztorch.engine.finished_run import experiment_of, run_directory
+from eztorch.engine.launch import main
 from eztorch.utils.errors import ConfigError
 
 
@@ -56,3 +57,30 @@ def test_run_directory__is_looked_for_a_few_folders_up(run):
     deep.mkdir(parents=True)
     assert run_directory(run / "checkpoints" / "a" / "x.ckpt") == run
     assert run_directory(deep / "x.ckpt") is None
+
+
+def test_main__without_an_experiment_says_that_a_checkpoint_names_one(capsys):
+    assert main("scorecard", ["checkpont=/output/run"]) == 2
+    message = capsys.readouterr().err
+    assert (
+        "write checkpoint=FILE for the run that wrote the file (is checkpont= meant to be that?), or -cn NAME"
+        in message
+    )
+    assert main("pretrain", []) == 2
+    assert "no experiment is named: write -cn NAME." in capsys.readouterr().err
+
+
+def test_experiment_of__moves_the_data_of_the_run(run):
+    (run / "config.yaml").write_text(
+        "dir: {data: data/digits, root: out}\n"
+        "datamodule: {datadir: data/digits, val: {dataset: {annotations: data/digits/val.csv}}}\n"
+        "model: {words: data/digits2}\n"
+    )
+    found = experiment_of(parse([f"checkpoint={run}", "dir.data='/new data'"]), "knn")
+    assert found.overrides[2:] == (
+        "++datamodule.datadir='/new data'",
+        "++datamodule.val.dataset.annotations='/new data/val.csv'",
+        "dir.data='/new data'",
+    )
+    with pytest.raises(ConfigError, match=r"dir.root=elsewhere beside checkpoint= says nothing.*dir.run=FOLDER"):
+        experiment_of(parse([f"checkpoint={run}", "dir.root=elsewhere"]), "knn")

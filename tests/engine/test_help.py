@@ -64,7 +64,7 @@ def test_experiments_dir__has_experiments():
 
 
 def test_tasks__are_run_by_the_engine():
-    from eztorch.engine.feature_runs import run_features
+    from eztorch.engine.evaluation.feature_runs import run_features
     from eztorch.engine.run import run_job
 
     assert {task.load() for task in TASKS.values()} == {run_job, run_features}

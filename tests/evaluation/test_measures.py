@@ -330,3 +330,13 @@ def test_class_table__of_several_labels_has_their_precision(several_labels):
     assert rows[6] == {"class": 6, "name": "", "n": 0, "average_precision": ""}
     expected = sk.average_precision_score(labels[:, 0], scores[:, 0].float())
     assert rows[0]["average_precision"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_evaluation__every_name_is_what_it_says_and_not_the_module_that_it_is_in():
+    import types
+
+    import eztorch.evaluation
+    import eztorch.evaluation.probe
+
+    for name in eztorch.evaluation.__all__:
+        assert not isinstance(getattr(eztorch.evaluation, name), types.ModuleType), name

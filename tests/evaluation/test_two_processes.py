@@ -1,31 +1,21 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import feature_ranks
 import pytest
 import torch
+from feature_ranks import CASES, RECIPE, run, spread_clips
 from safetensors.torch import load_file
 
 from eztorch.evaluation import FeatureStore
 
-FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER))
-
-from feature_ranks import CASES, RECIPE, run, spread_clips  # noqa: E402  (it lies beside this file)
-
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(run_program, tmp_path_factory):
     """What one process wrote, and what two."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
     for folder in (one, two):
         (folder / "recipe.yaml").write_text(RECIPE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, FOLDER / "feature_ranks.py", two], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_program(feature_ranks.__file__, two)
     run(one, 1)
     return one, two
 

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -127,13 +125,10 @@ def test_sce_loss__of_perfect_features_is_near_zero():
     assert float(loss) < 1e-12 + 6 * math.exp(-1 / 0.02)
 
 
-def test_sce_loss__of_two_processes_is_that_of_one(tmp_path):
+def test_sce_loss__of_two_processes_is_that_of_one(run_program, tmp_path):
     batch = {"query": _features(6, seed=1), "key": _features(6, seed=2), "queue": _features(10, seed=3)}
     torch.save(batch, tmp_path / "batch.pt")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run([*command, program, tmp_path], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    run_program(Path(__file__).with_name("two_processes.py"), tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     query = batch["query"].requires_grad_()

@@ -1,8 +1,6 @@
 """Evaluation by two processes is that by one: each video once, whatever the shards are and whatever fails."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +16,15 @@ PROGRAM = Path(__file__).with_name("tiny_evaluations.py")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(run_program, tmp_path_factory):
     """Videos of noise around a brightness of their own, and a torn one beside each; evaluated by one and by two."""
     folder = tmp_path_factory.mktemp("evaluations")
     for index in range(max(COUNTS)):
         frames = np.random.default_rng(index).integers(20 * index, 20 * index + 60, (20, 16, 16, 3), dtype=np.uint8)
         write_video(folder / f"video_{index}.mp4", frames)
         (folder / f"torn_{index}.mp4").write_bytes((folder / f"video_{index}.mp4").read_bytes()[:50])
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for launcher in ([], several):
-        command = [sys.executable, *launcher, PROGRAM, folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-        assert done.returncode == 0, done.stderr
+    for processes in (1, 2):
+        run_program(PROGRAM, folder, processes=processes)
     return folder
 
 

@@ -1,8 +1,6 @@
 """E epochs of N passes over the data are the run of E * N epochs of one."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,11 +79,8 @@ def test_folds__count_in_the_share_of_failures(limit, expected):
     assert _num_samples(RandomDataModule(train=split).train_dataloader(), limit, 1) == expected
 
 
-def test_folds__of_two_processes_are_the_epochs_without_them(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(__file__).with_name("tiny_folds.py")
-    done = subprocess.run([*command, program, tmp_path], capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr
+def test_folds__of_two_processes_are_the_epochs_without_them(run_program, tmp_path):
+    run_program(Path(__file__).with_name("tiny_folds.py"), tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for found, expected in ranks:
         assert_same(found, expected)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import mosi_ranks
@@ -162,13 +159,10 @@ def test_mosi_model__names_what_cannot_be_used(keys, message):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def two(run_program: Any, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Results of rank 0 and of rank 1."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(mosi_ranks.__file__)
-    done = subprocess.run([*command, program, folder], capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr
+    run_program(mosi_ranks.__file__, folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

@@ -13,7 +13,8 @@ from eztorch.callbacks import FailureMonitor, KNNEvaluator, OnlineEvaluator
 from eztorch.datamodules import CaterDataModule
 from eztorch.datasets import SampleFailure
 from eztorch.models import SupervisedModel
-from eztorch.models.multi_label import MultiLabelScores, average_precision, top_accuracies
+from eztorch.models.average_precision import average_precision
+from eztorch.models.multi_label import MultiLabelScores, top_accuracies
 from eztorch.models.views import Aggregation
 from eztorch.utils.errors import ConfigError, DataError
 

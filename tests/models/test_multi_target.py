@@ -4,12 +4,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from tiny_classifier import CLASSES, OPTIMIZER, make_trainer
-from tiny_targets import NOUNS, TargetClips, TargetData, make_target_model, validate_targets
+from tiny_targets import NOUNS, TargetClips, TargetData, make_target_model, predict_targets, validate_targets
 from torch import nn
 from torch.nn import functional as F
 
-from eztorch.callbacks import FailureMonitor
+from eztorch.callbacks import FailureMonitor, PredictionWriter
 from eztorch.datamodules import EpicKitchens55DataModule
+from eztorch.evaluation import Predictions, measure
 from eztorch.models import MultiTargetModel
 from eztorch.models.heads import LinearHead
 from eztorch.transforms.batch import Mix
@@ -70,6 +71,26 @@ def test_validate__equals_a_computation_by_hand(name):
 def test_validate__of_two_processes_is_that_of_one(evaluations, name):
     for results in evaluations:
         assert results["validate_targets"][name] == pytest.approx(expected_values(name), rel=1e-5)
+
+
+def test_predictions__of_every_target_are_written_by_two_processes_as_by_one(evaluations, tmp_path):
+    metrics, folder = predict_targets(tmp_path), evaluations[0]["folder"] / "predictions_targets"
+    expected = expected_values("avg_group")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in tmp_path.iterdir())
+    for target, classes in (("verb", CLASSES), ("noun", NOUNS)):
+        alone, both = (Predictions.load(place / f"test_{target}.safetensors") for place in (tmp_path, folder))
+        assert both.idx.tolist() == alone.idx.tolist() == list(range(13))
+        assert both.labels.tolist() == alone.labels.tolist() == [y % classes for y in TargetClips(13, views=3).labels]
+        torch.testing.assert_close(both.scores, alone.scores, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(alone.views.scores.view(13, 3, classes).mean(1), alone.scores)
+        assert (alone.protocol["target"], alone.scores.shape) == (target, (13, classes))
+        assert (tmp_path / f"test_{target}_classes.csv").is_file()
+        values = measure(alone)
+        assert values["acc_1"] == pytest.approx(expected[f"val/{target}_acc_1"])
+        for name, value in values.items():
+            assert metrics[f"test/{target}_{name}"] == pytest.approx(value, rel=1e-5), name
+    for rank in evaluations:
+        assert rank["predict_targets"] == pytest.approx(metrics, rel=1e-5)
 
 
 def test_fit__learns_every_target():
@@ -231,7 +252,9 @@ def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchen
         "global_batch_size": 4,
         "on_error": on_error,
     }
-    datamodule = EpicKitchens55DataModule(kitchens, val=split, video_path_prefix=str(kitchens / "videos/train"))
+    datamodule = EpicKitchens55DataModule(
+        kitchens, val=split, test=split, video_path_prefix=str(kitchens / "videos/train")
+    )
     trunk = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten())
     heads = {"verb": nn.Linear(3, 125), "noun": nn.Linear(3, 352)}
     with torch.no_grad():
@@ -239,12 +262,27 @@ def test_validate__of_epic_kitchens_counts_a_torn_video_as_it_is_told_to(kitchen
             head.weight.zero_()
             head.bias.zero_()[rights] = 1.0
     model = MultiTargetModel(
-        trunk, heads, None, val_transform=torch.Tensor.float, val_time_augmentation={"name": "avg_group"}
+        trunk,
+        heads,
+        None,
+        val_transform=torch.Tensor.float,
+        test_transform=torch.Tensor.float,
+        val_time_augmentation={"name": "avg_group"},
+        test_time_augmentation={"name": "avg_group"},
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*could not be read")
-        trainer = make_trainer(callbacks=[FailureMonitor(tmp_path / "failed_samples.csv")])
+        trainer = make_trainer(
+            callbacks=[FailureMonitor(tmp_path / "failed_samples.csv"), PredictionWriter(tmp_path / "predictions")]
+        )
         (values,) = trainer.validate(model, datamodule=datamodule, verbose=False)
+        trainer.test(model, datamodule=datamodule, verbose=False)
     assert (values["val/n_evaluated"], values["val/n_expected"]) == (2, 3)
     for name in ("val/acc_1", "val/verb_acc_1", "val/noun_acc_1"):
         assert values[name] == pytest.approx(1 / measured)
+    for target, labels, torn in (("verb", [3, 5], 7), ("noun", [4, 6], 8)):
+        found = Predictions.load(tmp_path / f"predictions/test_{target}.safetensors")
+        assert found.labels.tolist() == labels
+        assert len(found.names) == 2
+        assert (found.unanswered.labels.tolist() if on_error == "count_as_wrong" else [torn]) == [torn]
+        assert measure(found)["acc_1"] == pytest.approx(1 / measured)

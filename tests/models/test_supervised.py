@@ -292,5 +292,5 @@ def test_predictions__are_not_written_where_a_test_gives_no_logits(tmp_path):
 
     writer = PredictionWriter(tmp_path / "predictions")
     make_trainer(callbacks=[writer]).test(Silent(), datamodule=Data(), verbose=False)
-    assert writer.written is None
+    assert writer.written == []
     assert not (tmp_path / "predictions").exists()

@@ -1,7 +1,5 @@
 """Fine-tuning, linear evaluation and the probe of two processes are those of one."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +10,11 @@ PROGRAM = Path(__file__).with_name("tiny_transfer.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(run_program, tmp_path_factory):
     """Results of one process, and of each of two."""
     folder = tmp_path_factory.mktemp("transfer")
-    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]):
-        command = [sys.executable, *launcher, PROGRAM, folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
+    for processes in (1, 2):
+        run_program(PROGRAM, folder, processes=processes)
     return [torch.load(folder / f"{name}.pt", weights_only=False) for name in ("1_0", "2_0", "2_1")]
 
 

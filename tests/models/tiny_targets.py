@@ -4,6 +4,7 @@ import torch
 from tiny_classifier import CLASSES, OPTIMIZER, Clips, Data, make_trainer
 from torch import nn
 
+from eztorch.callbacks import PredictionWriter
 from eztorch.models import MultiTargetModel
 
 NOUNS = 3
@@ -41,3 +42,11 @@ def validate_targets(name, **options):
         make_target_model(val_time_augmentation=augmentation), datamodule=TargetData(), verbose=False
     )
     return values
+
+
+def predict_targets(folder, **options):
+    """Test a classifier of two targets, whose predictions are written; return its metrics."""
+    trainer = make_trainer(callbacks=[PredictionWriter(folder, views=True)], **options)
+    model = make_target_model(test_time_augmentation={"name": "avg_group"})
+    trainer.test(model, datamodule=TargetData(), verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}

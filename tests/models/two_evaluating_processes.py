@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from target_views import METRICS, make_views, measure, share_of
 from tiny_classifier import predict, validate
-from tiny_targets import validate_targets
+from tiny_targets import predict_targets, validate_targets
 
 from eztorch.models.metrics import SampleMean, ViewAverage
 from eztorch.models.multi_label import MultiLabelScores
@@ -97,6 +97,7 @@ def main():
         "multi_label": multi_label_of_share(dist.get_rank()),
         "targets": targets_of_share(dist.get_rank()),
         "predict": {n: predict(Path(sys.argv[1]) / f"predictions_{n}", n, **DDP) for n in (7, 8, 9)},
+        "predict_targets": predict_targets(Path(sys.argv[1]) / "predictions_targets", **DDP),
         "validate_targets": {name: validate_targets(name, **DDP) for name in (None, "avg_group")},
         "validate": {name: validate(name, **DDP) for name in (None, "avg_group", "same_max")},
     }

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +7,9 @@ from eztorch.modules import gather_with_gradient, gather_without_gradient, shuff
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def ranks(run_program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    program = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run([*command, program, folder], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    run_program(Path(__file__).with_name("two_processes.py"), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

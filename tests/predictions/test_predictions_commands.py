@@ -38,6 +38,17 @@ def test_help__does_not_load_torch(words):
     assert "eztorch predictions" in done.stdout
 
 
+def test_commands__load_neither_lightning_nor_torchvision(streams):
+    code = (
+        "import sys; from eztorch.cli import main; main(sys.argv[1:]); "
+        "print({'lightning', 'torchmetrics', 'torchvision'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    for words in (["score", str(streams[0])], ["fuse", *map(str, streams)]):
+        command = [sys.executable, "-c", code, "predictions", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stderr.strip() == "set()"
+
+
 def test_show__tells_what_is_in_a_file(streams, capsys):
     assert main(["predictions", "show", str(streams[0]), "--rows", "2"]) == 0
     told = capsys.readouterr().out

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 from eztorch.utils.values import as_count
 
 FrameFilter: TypeAlias = Callable[[int, "torch.Generator | None"], Tensor]
@@ -83,8 +83,7 @@ def build_frame_filter(spec: Mapping[str, Any] | FrameFilter | None) -> FrameFil
         return built  # type: ignore[no-any-return]  # a spec builds anything
     for key in spec:
         if key not in _KEYS:
-            close = nearest(str(key), _KEYS)
-            hint = f" Did you mean {close!r}?" if close else f" Accepted: {', '.join(_KEYS)}."
+            hint = did_you_mean(key, _KEYS, f"Accepted: {', '.join(_KEYS)}.")
             raise ConfigError(f"frame_filter has an unknown key {key!r}.{hint}")
     missing = [key for key in _KEYS if key not in spec]
     if missing:

@@ -16,7 +16,7 @@ from eztorch.datasets.decoders.pyav import PyAVDecoder
 from eztorch.datasets.decoders.reader import Decoder
 from eztorch.datasets.decoders.torchcodec import TorchCodecDecoder
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import choose, did_you_mean
 
 _DECODERS: dict[str, type[Any]] = {
     "frame": FrameDecoder,
@@ -52,8 +52,7 @@ def build_decoder(name: str = "pyav", args: Mapping[str, Any] | None = None) -> 
     given = dict(args or {})
     for key in given:
         if key not in known:
-            close = nearest(str(key), known)
-            hint = f" Did you mean {close!r}?" if close else f" Accepted: {', '.join(sorted(accepted))}."
+            hint = did_you_mean(key, known, f"Accepted: {', '.join(sorted(accepted))}.")
             raise ConfigError(f"decoder_args has an unknown key {key!r}.{hint}")
     _warn_of_dropped(name, [key for key in given if key not in accepted])
     built: Decoder = decoder(**{key: value for key, value in given.items() if key in accepted})

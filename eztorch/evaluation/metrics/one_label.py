@@ -29,8 +29,7 @@ def top_hits(scores: Tensor, labels: Tensor, k: int = 1) -> Tensor:
     >>> top_hits(torch.tensor([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]]), torch.tensor([2, 1]), k=2)
     tensor([True, True])
     """
-    if not 1 <= k <= scores.shape[1]:
-        raise ConfigError(f"acc_{k}: there are {scores.shape[1]} classes; expected acc_1 to acc_{scores.shape[1]}.")
+    check_depth(k, scores.shape[1])
     own = scores.gather(1, labels.clamp_min(0)[:, None])
     is_before = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
     rank = ((scores > own) | ((scores == own) & is_before)).sum(dim=1)
@@ -120,6 +119,16 @@ def group_accuracy(
     told = group_scores(scores, groups).argmax(dim=1) if by == "sum" else groups[scores.argmax(dim=1)]
     hit = (told == groups[labels.clamp_min(0)]) & (labels >= 0)
     return hit.sum().double() / ((labels >= 0).sum() + _number(unanswered))
+
+
+def check_depth(k: int, num_classes: int) -> None:
+    """Check that there are k classes for the k highest scores.
+
+    Raises:
+        ConfigError: There are not.
+    """
+    if not 1 <= k <= num_classes:
+        raise ConfigError(f"acc_{k}: there are {num_classes} classes; expected acc_1 to acc_{num_classes}.")
 
 
 def _number(unanswered: Tensor | None) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eztorch.models.multi_label import average_precision
+from eztorch.evaluation.metrics.one_label import check_depth
+from eztorch.models.average_precision import average_precision
 from eztorch.utils.errors import ConfigError
 
 AVERAGES = ("micro", "macro", "samples")
@@ -27,8 +28,7 @@ def any_top_k_accuracy(scores: Tensor, labels: Tensor, k: int = 1, *, unanswered
     Raises:
         ConfigError: There are no k classes.
     """
-    if not 1 <= k <= scores.shape[1]:
-        raise ConfigError(f"acc_{k}: there are {scores.shape[1]} classes; expected acc_1 to acc_{scores.shape[1]}.")
+    check_depth(k, scores.shape[1])
     found = (labels >= 0.5).gather(1, scores.topk(k, dim=1).indices).any(dim=1)
     every = labels if unanswered is None else torch.cat([labels, unanswered])
     return found.sum().double() / (every >= 0.5).any(dim=1).sum()

@@ -1,9 +1,10 @@
 """Siamese self-supervised methods: one file a method, on one base that holds what they share."""
 
 from eztorch.models.siamese.barlow_twins import BarlowTwinsModel
-from eztorch.models.siamese.base import Features, SiameseModel
+from eztorch.models.siamese.base import SiameseModel
 from eztorch.models.siamese.byol import BYOLModel
 from eztorch.models.siamese.dino import DINOModel
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.ibot import IBOTModel
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
 from eztorch.models.siamese.moco import MoCoModel

@@ -10,8 +10,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import barlow_twins_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import not_negative
+from eztorch.models.siamese.features import Features
 from eztorch.modules import gather_with_gradient
 
 

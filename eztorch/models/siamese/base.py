@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,6 +14,7 @@ from typing_extensions import Required, TypedDict
 
 from eztorch.models.siamese import layers
 from eztorch.models.siamese.checks import check_chain
+from eztorch.models.siamese.features import Features, of_samples, of_training
 from eztorch.models.siamese.gradient_cache import cached_step, checked_size
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
 from eztorch.models.siamese.target_branch import TargetBranch
@@ -32,20 +33,6 @@ from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 
 Scalars = dict[str, Tensor | float]
-
-
-class Features(NamedTuple):
-    """Features of a batch; of a trunk that gives T tokens a sample, shapes (B, T, C) and (B, T, D).
-
-    Attributes:
-        h: Output of the trunk, shape (B, C).
-        z: Projection, shape (B, D); h without a projector.
-        q: Prediction, shape (B, D); z without a predictor.
-    """
-
-    h: Tensor
-    z: Tensor
-    q: Tensor
 
 
 class SiameseKeys(TypedDict, total=False):
@@ -301,11 +288,7 @@ class SiameseModel(LightningModule, ABC):
         if self.branch is not None:
             scalars = {**scalars, "momentum_value": self.momentum_at(self.global_step)}
         named = {f"pretrain/{name}": value for name, value in {"loss": loss.detach(), **scalars}.items()}
-        first = queries[self.plan.query_views[0]]
-        features = {
-            name: x.detach().mean(dim=0) if len(x) > 1 else x[0].detach() for name, x in first._asdict().items()
-        }
-        return {"loss": loss, "scalars": named, **_of_samples(features)}
+        return {"loss": loss, "scalars": named, **of_training(queries[self.plan.query_views[0]])}
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor] | None:
         """Return the features h, z, q of a batch (of its first view, when it has several); None for an empty batch."""
@@ -405,9 +388,4 @@ class SiameseModel(LightningModule, ABC):
         if is_empty(batch):
             return None
         inputs = apply_transform(transform, batch["input"])
-        return _of_samples(self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict())
-
-
-def _of_samples(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return features of samples, shape (B, D); those of tokens, shape (B, T, D), are averaged."""
-    return {name: x if x.ndim == 2 else x.flatten(1, -2).mean(dim=1) for name, x in features.items()}
+        return of_samples(self.features(inputs if isinstance(inputs, Tensor) else inputs[0])._asdict())

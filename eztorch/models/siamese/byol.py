@@ -13,7 +13,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import byol_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.target_branch import TargetBranch
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import dino_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import output_dim
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
 from eztorch.models.siamese.target_branch import TargetBranch

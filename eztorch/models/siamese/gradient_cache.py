@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eztorch.models.siamese.base import Features, Scalars, SiameseModel
+    from eztorch.models.siamese.base import Scalars, SiameseModel
+    from eztorch.models.siamese.features import Features
 
 
 class CachedStep(NamedTuple):

@@ -11,8 +11,9 @@ from typing_extensions import Unpack
 
 from eztorch.losses import centred, ibot_loss, sinkhorn, swav_loss
 from eztorch.models.heads import IBOTHead
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import not_negative, share
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.patch_tokens import as_mask, at_places, by_view
 from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs

@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import moco_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.target_branch import TargetBranch
 
 

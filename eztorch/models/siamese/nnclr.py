@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import nearest_neighbours, nnclr_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.keys import PendingKeys, check_feature_dim, make_queue
 from eztorch.modules import FeatureQueue, gather_with_gradient
 from eztorch.utils.distributed import rank

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eztorch.models.siamese.base import Features
+from eztorch.models.siamese.features import Features
 
 
 def as_mask(places: Tensor, grid: Sequence[int]) -> Tensor:

@@ -13,8 +13,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import sce_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.schedules import SCEScheduleKeys, SCESchedules
 from eztorch.models.siamese.target_branch import TargetBranch, TargetKeys, contrastive_target

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, final
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, share
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.keys import PendingKeys, check_feature_dim, make_queue
 from eztorch.models.siamese.teacher import Teacher

@@ -11,7 +11,8 @@ from typing import Any, final
 from torch import Tensor
 from typing_extensions import Unpack
 
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.schedules import SCEScheduleKeys, SCESchedules
 from eztorch.models.siamese.target_branch import TargetBranch

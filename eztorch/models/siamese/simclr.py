@@ -14,8 +14,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from eztorch.losses import dcl_loss, simclr_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.features import Features
 from eztorch.modules import gather_with_gradient
 from eztorch.utils.distributed import rank
 from eztorch.utils.errors import ConfigError

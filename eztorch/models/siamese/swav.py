@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from eztorch.losses import sinkhorn, swav_loss
-from eztorch.models.siamese.base import Features, Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import above_zero, not_negative
+from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.keys import PendingKeys, make_queue
 from eztorch.modules import FeatureQueue, sum_over_processes
 from eztorch.utils.distributed import rank, world_size

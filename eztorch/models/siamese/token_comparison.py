@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 
 from eztorch.losses import sce_token_chance_level, sce_token_loss
 from eztorch.losses.sce_token_loss import check_positives
-from eztorch.models.siamese.base import Features
 from eztorch.models.siamese.checks import above_zero
+from eztorch.models.siamese.features import Features
 from eztorch.utils.errors import ConfigError
 
 

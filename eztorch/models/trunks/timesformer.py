@@ -77,8 +77,9 @@ class TimeSformer(Transformer):
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.head = classifier(embed_dim, num_classes)
         init_transformer(self)
-        for block in self.blocks:
-            nn.init.zeros_(block.temporal_fc.weight)  # type: ignore[union-attr, arg-type]
+        for module in self.modules():
+            if isinstance(module, DividedBlock):
+                nn.init.zeros_(module.temporal_fc.weight)
         self.register_load_state_dict_pre_hook(_with_temporal_weights)
 
     def tokens(self, x: Tensor) -> Tensor:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from torch import nn
-
 from eztorch.models.trunks.layers import layer_ids
 from eztorch.models.trunks.library_network import LibraryNetwork
 from eztorch.models.trunks.parts import checked_classes
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import nearest
+from eztorch.utils.names import did_you_mean
 
 
 def create_model_timm(name: str, *, num_classes: int = 0, pretrained: bool = False, **options: Any) -> LibraryNetwork:
@@ -37,8 +35,7 @@ def create_model_timm(name: str, *, num_classes: int = 0, pretrained: bool = Fal
     timm = _timm()
     checked_classes(num_classes)
     if not timm.is_model(name.partition(".")[0]) and ":" not in name:  # `hf-hub:...` is not of the list
-        close = nearest(name, timm.list_models())
-        hint = f" Did you mean {close!r}?" if close else ""
+        hint = did_you_mean(name, timm.list_models())
         raise ConfigError(f"name={name!r} is no network of timm {timm.__version__}; see timm.list_models().{hint}")
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
@@ -60,12 +57,12 @@ def _timm() -> ModuleType:
     return module
 
 
-def _layer_ids(timm: ModuleType, model: nn.Module) -> dict[str, int]:
+def _layer_ids(timm: ModuleType, model: Any) -> dict[str, int]:
     """Return the layer of each parameter, numbered without gaps."""
     names = [name for name, _ in model.named_parameters()]
     try:
-        groups = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
-    except (AttributeError, NotImplementedError):
+        groups = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+    except (AttributeError, NotImplementedError):  # a network whose groups timm does not tell
         return layer_ids(names, r"\w+(?=\.)")
     places = {group: i for i, group in enumerate(sorted({groups[name] for name in names}))}
     return {name: places[groups[name]] for name in names}

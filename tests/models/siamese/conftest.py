@@ -1,9 +1,11 @@
-"""Tiny siamese models and data for them."""
+"""Tiny siamese models and data for them; makes `methods` and `ranks` importable, which stand beside this file."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from eztorch.models.siamese import SCEModel
 
 torch.set_num_threads(1)
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Views(Dataset):

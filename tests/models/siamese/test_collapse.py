@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import methods
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,15 +17,6 @@ from torch.utils.data import Dataset, default_collate
 from eztorch.callbacks import CollapseMonitor, ScalarLogger
 from eztorch.models.siamese import BYOLModel, Features, SiameseModel, SimSiamModel
 
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 # Methods with a moving average; a name tells it without making the model once more.
 WITH_TARGET = [name for name in methods.METHODS if methods.make(name).branch is not None]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import methods
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -19,15 +17,6 @@ from eztorch.models.siamese.patch_tokens import as_mask
 from eztorch.models.trunks import VisionTransformer
 from eztorch.utils.errors import ConfigError
 
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 GLOBAL, LOCAL = (3, 8, 8), (3, 4, 4)
 TEMPS = {"temp": 0.2, "temp_m": 0.05, "start_warmup_temp_m": 0.05}
 

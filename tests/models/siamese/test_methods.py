@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import methods
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,15 +15,6 @@ from torch.utils.data import Dataset
 from eztorch.utils.config import build, problems
 from eztorch.utils.errors import ConfigError, DataError
 
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 every_method = pytest.mark.parametrize("name", methods.METHODS)
 
 

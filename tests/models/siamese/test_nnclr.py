@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
+import methods
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,16 +10,6 @@ from torch.utils.data import default_collate
 
 from eztorch.models.heads import MLPHead
 from eztorch.utils.errors import ConfigError
-
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import ranks
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-_SCRIPT = Path(__file__).with_name("ranks.py")
-
-
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("siamese_ranks", _SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ranks = _script()
+_SCRIPT = Path(ranks.__file__)
 # What rounding may do in five steps of single precision: processors sum in different orders, and whitening and
 # cross-correlation magnify it. A gradient that is lost between processes makes a hundred times that and more.
 _LOSSES = {"rtol": 1e-5, "atol": 1e-5}

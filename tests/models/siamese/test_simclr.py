@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
+import methods
 import pytest
 import torch
 from torch.utils.data import default_collate
 
 from eztorch.utils.errors import ConfigError
-
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 
 
 @pytest.mark.parametrize("decoupled", [False, True])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import methods
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,16 +13,6 @@ from torch.utils.data import default_collate
 from eztorch.losses import sinkhorn, swav_loss
 from eztorch.models.heads import PrototypeHead
 from eztorch.utils.errors import ConfigError
-
-
-def _module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-methods = _module("methods")
 
 
 class History(Callback):

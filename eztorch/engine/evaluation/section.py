@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import check_keys, choose
 
 _TARGET = "eztorch.callbacks.PredictionWriter"
 # Keys that the callback takes as they are.
@@ -92,9 +92,5 @@ def _section(config: Mapping[str, Any]) -> Mapping[str, Any]:
     section = config.get("evaluation") or {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"evaluation={section!r}; expected a mapping with some of {', '.join(_KEYS)}.")
-    for key in section:
-        if key not in _KEYS:
-            close = nearest(str(key), _KEYS)
-            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(_KEYS)}."
-            raise ConfigError(f"evaluation.{key}: unknown key. {hint}")
+    check_keys(section, _KEYS, "evaluation")
     return section

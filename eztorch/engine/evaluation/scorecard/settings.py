@@ -14,7 +14,7 @@ class ScorecardSettings:
     """What a scorecard measures and shows.
 
     Attributes:
-        protocols: Names of protocols, see `eztorch.engine.scorecard.protocols`; None for all that fit.
+        protocols: Names of protocols, see `eztorch.engine.evaluation.scorecard.protocols`; None for all that fit.
         pictures: Whether the page has pictures.
         most_points: Samples in the picture of the features at most.
         num_queries: Queries whose neighbours are shown.

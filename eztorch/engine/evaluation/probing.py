@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eztorch.engine.features import load_checkpoint
-from eztorch.engine.testing import Metrics
+from eztorch.engine.evaluation.features import load_checkpoint
+from eztorch.engine.evaluation.testing import Metrics
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from eztorch.engine.run import Job
     from eztorch.evaluation.probe import LinearProbe
 
+# The configuration of a run that an earlier version wrote may lack the section.
+_DEFAULT = {"_target_": "eztorch.evaluation.LinearProbe"}
+
 
 def linear_probe(job: Job) -> Metrics:
     """Fit the grid of `probe` on the features of the trunk of the model.
 
     Raises:
-        ConfigError: There is no such section, or the model has no trunk.
+        ConfigError: The section cannot be read, or the model has no trunk.
     """
     reason = why_not_probed(job)
     if reason is not None:
@@ -31,8 +34,9 @@ def why_not_probed(job: Job) -> str | None:
     """Return why the model of a job cannot be probed, None where it can."""
     if not hasattr(job.model, "trunk"):
         return f"{type(job.model).__name__} has no trunk whose features could be probed"
-    if not is_spec(job.config.get("probe")):
-        return "there is no section probe, which says what to fit: write +evaluation@probe=linear_probe"
+    spec = job.config.get("probe")
+    if spec is not None and not is_spec(spec):
+        return f"probe={spec!r}; expected a mapping with a _target_, such as +evaluation@probe=linear_probe adds"
     return None
 
 
@@ -41,7 +45,9 @@ def fit_probe(job: Job) -> tuple[Metrics, LinearProbe]:
     checkpoint = job.config.get("ckpt_path")
     if checkpoint is not None:
         load_checkpoint(job.model, Path(checkpoint))
-    probe: LinearProbe = build(job.config["probe"], trunk=job.model.trunk, transform=job.model.val_transform)
+    probe: LinearProbe = build(
+        job.config.get("probe") or _DEFAULT, trunk=job.model.trunk, transform=job.model.val_transform
+    )
     job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
     metrics = {name: float(value) for name, value in job.trainer.callback_metrics.items()}
     return {name: value for name, value in metrics.items() if name.startswith("linear/")}, probe

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.feature_measures import classify_sets, retrieve_sets
-from eztorch.engine.feature_settings import ExtractSettings, KNNSettings, RetrievalSettings, read_settings
-from eztorch.engine.features import extract
-from eztorch.engine.probing import fit_probe, why_not_probed
-from eztorch.engine.scorecard.entries import Entry, read_entries, repeating_command
-from eztorch.engine.testing import Metrics, run_test
+from eztorch.engine.evaluation.feature_measures import classify_sets, retrieve_sets
+from eztorch.engine.evaluation.feature_settings import ExtractSettings, KNNSettings, RetrievalSettings, read_settings
+from eztorch.engine.evaluation.features import extract
+from eztorch.engine.evaluation.probing import fit_probe, why_not_probed
+from eztorch.engine.evaluation.scorecard.entries import Entry, read_entries, repeating_command
+from eztorch.engine.evaluation.testing import Metrics, read_protocol, run_test, sizes, view_settings
 from eztorch.utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from eztorch.evaluation.probe import LinearProbe
 
 _BANK, _QUERY = "train", "val"
+# Predictions in the run directory.
+_OF_TEST, _OF_PROBE = "predictions/test.safetensors", "linear_probe.safetensors"
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Measured:
         """Return what wrote predictions, the test before the probe, and the predictions; None where nothing did."""
         from eztorch.evaluation.predictions import Predictions
 
-        for title, name in (("Test", "predictions/test.safetensors"), ("Linear probe", "linear_probe.safetensors")):
+        for title, name in (("Test", _OF_TEST), ("Linear probe", _OF_PROBE)):
             path = self.job.run_dir / name
             if path.is_file() and any(entry.protocol == title.lower() for entry in self.entries):
                 return title, Predictions.load(path)
@@ -96,24 +98,16 @@ def _why_not_tested(job: Job) -> str | None:
 
 def _test(measured: Measured) -> None:
     metrics = run_test(measured.job, measured.checkpoint)
-    predictions = measured.job.run_dir / "predictions" / "test.json"
-    measured.add(metrics, "test", "test/", _test_settings(predictions), "test")
+    measured.add(metrics, "test", "test/", _test_settings(measured.job.run_dir / _OF_TEST), "test")
 
 
-def _test_settings(path: Path) -> dict[str, Any]:
-    """Read the protocol that a test wrote beside its predictions."""
-    import json
-
-    if not path.is_file():
+def _test_settings(written: Path) -> dict[str, Any]:
+    """Return what there is to say of how a test was made, of the predictions that it has written."""
+    if not written.is_file():
         return {}
-    protocol = json.loads(path.read_text(encoding="utf-8"))["protocol"]
-    views = protocol["views"]
-    return {
-        "views": f"{views['temporal']} in time x {views['spatial']} in space",
-        "input": _sizes(protocol["input"]),
-        "views brought together by": protocol["aggregation"],
-        "unreadable": protocol["on_error"],
-    }
+    protocol = read_protocol(written)
+    how = {"views brought together by": protocol["aggregation"], "unreadable": protocol["on_error"]}
+    return {**view_settings(protocol), **how}
 
 
 def _why_no_features(job: Job) -> str | None:
@@ -208,12 +202,8 @@ def _inputs(measured: Measured) -> dict[str, Any]:
         item = dataset[index]
         views = item if isinstance(item, list) else [item]
         if all(isinstance(view, Mapping) for view in views):
-            return {"views": len(views), "input": _sizes(sorted({tuple(view["input"].shape) for view in views}))}
+            return {"views": len(views), "input": sizes(sorted({tuple(view["input"].shape) for view in views}))}
     return {}
-
-
-def _sizes(shapes: Any) -> str:
-    return " and ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
-from eztorch.engine.evaluation import check_evaluation, corruption_plans, writer_spec
+from eztorch.engine.evaluation.section import check_evaluation, corruption_plans, writer_spec
+from eztorch.engine.evaluation.testing import results
 from eztorch.engine.launch import main
-from eztorch.engine.testing import results
 from eztorch.evaluation import Predictions, measure
 from eztorch.utils.errors import ConfigError
 
@@ -174,4 +174,4 @@ def test_section__says_who_writes_predictions():
 
 
 def test_results__of_a_model_that_tells_nothing_are_short():
-    assert results({}, [], None) == "Test"
+    assert results({}, [], []) == "Test"

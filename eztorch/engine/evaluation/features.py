@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.environment import is_first_process
-from eztorch.engine.feature_settings import ExtractSettings, read_settings
+from eztorch.engine.environment import say
+from eztorch.engine.evaluation.feature_settings import ExtractSettings, read_settings
 from eztorch.engine.resume import explained_misfit
 from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
-from eztorch.utils.files import atomic_file
+from eztorch.utils.files import atomic_file, file_digest
 from eztorch.utils.names import choose
 
 if TYPE_CHECKING:
@@ -24,11 +23,9 @@ if TYPE_CHECKING:
     from eztorch.engine.run import Job
     from eztorch.evaluation.feature_store import FeatureStore
 
-_log = logging.getLogger("eztorch")
 _SPLITS = ("train", "val", "test")
 # Keys of a split that say how it is read and not what is read.
 _NOT_OF_SAMPLES = ("loader", "global_batch_size", "num_folds", "on_error")
-_DIGEST_BLOCK = 2**20
 
 
 def extract_features(job: Job) -> dict[str, float]:
@@ -42,11 +39,11 @@ def extract_features(job: Job) -> dict[str, float]:
                 f"{store.n_evaluated} of {store.n_expected}",
                 f"{len(store)} x {store.dim}",
                 store.index["dtype"],
-                str(store.folder),
             )
             for split, store in stores.items()
         ]
-        print_table(f"Features {settings.features}", ("split", "samples", "rows", "type", "folder"), rows)
+        print_table(f"Features {settings.features}", ("split", "samples", "rows", "type"), rows)
+        print(f"A folder for each split: {job.run_dir / settings.folder}")  # in a table a long path would be broken
     counts = (
         (split, name, store.index[name]) for split, store in stores.items() for name in ("n_evaluated", "n_expected")
     )
@@ -144,17 +141,7 @@ def weights_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return {"path": None, "sha256": None}
     file = Path(path).expanduser().absolute()
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(_DIGEST_BLOCK):
-            digest.update(block)
-    return {"path": str(file), "sha256": digest.hexdigest()}
-
-
-def say(text: str) -> None:
-    """Tell the user something, once."""
-    if is_first_process():
-        _log.info(text)
+    return {"path": str(file), "sha256": file_digest(file)}
 
 
 def _identity(config: Mapping[str, Any], settings: ExtractSettings, weights: Mapping[str, Any], split: str) -> str:

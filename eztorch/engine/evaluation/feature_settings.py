@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from eztorch.utils.errors import ConfigError
-from eztorch.utils.names import choose, nearest
+from eztorch.utils.names import check_keys, choose
 from eztorch.utils.values import as_count
 
 _CLIPS = ("average", "keep")
@@ -162,10 +162,5 @@ def read_settings(kind: type[_S], section: Any, key: str) -> _S:
     """
     if not isinstance(section or {}, Mapping):
         raise ConfigError(f"{key}={section!r}; expected a mapping.")
-    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]  # it is a dataclass
-    for name in section or {}:
-        if name not in known:
-            close = nearest(str(name), known)
-            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}."
-            raise ConfigError(f"{key}.{name}: unknown key. {hint}")
+    check_keys(section or {}, [one.name for one in fields(kind)], key)  # type: ignore[arg-type]  # it is a dataclass
     return kind(**(section or {}))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.callbacks import build_callbacks
-from eztorch.engine.feature_measures import check_settings, retrieve_sets
-from eztorch.engine.feature_settings import RetrievalSettings, read_settings
-from eztorch.engine.features import need_weights, say
+from eztorch.engine.environment import say
+from eztorch.engine.evaluation.feature_measures import check_settings, retrieve_sets
+from eztorch.engine.evaluation.feature_settings import RetrievalSettings, read_settings
+from eztorch.engine.evaluation.features import need_weights
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import without_pretrained
 from eztorch.engine.resume import find_checkpoint

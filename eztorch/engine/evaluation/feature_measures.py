@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.feature_settings import (
+from eztorch.engine.environment import say
+from eztorch.engine.evaluation.feature_settings import (
     ExtractSettings,
     KNNSettings,
     RetrievalSettings,
     RetrievalSide,
     read_settings,
 )
-from eztorch.engine.features import check_splits, extract, say
+from eztorch.engine.evaluation.features import check_splits, extract
 from eztorch.engine.tables import print_table
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file, write_tensors

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.evaluation import CorruptionPlan, corruption_plans
-from eztorch.engine.help import columns
+from eztorch.engine.evaluation.section import CorruptionPlan, corruption_plans
+from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ Metrics = dict[str, float]
 # What robustness is about: the first of these that a model has.
 _MAIN = ("test/map", "test/acc_1")
 ROBUSTNESS_FILE = "robustness.csv"
+# `n_clips`, and `verb_n_scored` of one of several targets.
+_COUNT = re.compile(r"(^|_)n_[a-z]+$")
 _COLUMNS = ("corruption", "severity", "metric", "value", "drop", "n_evaluated", "n_expected")
 
 
@@ -48,7 +51,7 @@ def run_test(job: Job, checkpoint: Path | None) -> Metrics:
             warnings.filterwarnings("ignore", message=text)
         trainer.test(job.model, datamodule=job.datamodule, ckpt_path=path, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    written = None if writer is None else writer.written
+    written = [] if writer is None else writer.written
     rows: list[dict[str, Any]] = []
     plans = corruption_plans(job.config)
     if plans:
@@ -151,15 +154,15 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], written: Path | None) -> str:
+def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], written: Sequence[Path]) -> str:
     """Return what is told at the end of a test.
 
     Args:
         metrics: The metrics of the run.
         rows: Tests under corruptions, the clean one first; may be empty.
-        written: The predictions, if any were written.
+        written: The predictions that were written, of one test.
 
-    >>> print(results({"test/acc_1": 0.5, "test/n_evaluated": 7.0, "test/n_expected": 8.0, "fit": 1.0}, [], None))
+    >>> print(results({"test/acc_1": 0.5, "test/n_evaluated": 7.0, "test/n_expected": 8.0, "fit": 1.0}, [], []))
     Test of 7 of 8 samples
       acc_1  0.5000
     """
@@ -171,13 +174,13 @@ def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], wri
         lines.append(columns((name, _number(name, value)) for name, value in sorted(values.items())))
     if rows:
         lines += ["Robustness", columns(_robustness_cells(rows))]
-    if written is not None:
-        lines += ["Protocol", columns(_protocol_cells(written)), f"Predictions: {written}"]
+    if written:
+        lines += ["Protocol", columns(_protocol_cells(written[0])), *(f"Predictions: {path}" for path in written)]
     return "\n".join(lines)
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"
+    return f"{value:.0f}" if _COUNT.search(name) else f"{value:.4f}"
 
 
 def _robustness_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -186,11 +189,32 @@ def _robustness_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, 
         yield name, f"{row['metric']} {row['value']:.4f}  {0.0 - row['drop']:+.4f}"
 
 
-def _protocol_cells(written: Path) -> Iterator[tuple[str, str]]:
-    protocol = json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))["protocol"]
+def read_protocol(written: Path) -> dict[str, Any]:
+    """Return how the predictions in a file came to be, of the json file beside it."""
+    protocol: dict[str, Any] = json.loads(written.with_suffix(".json").read_text(encoding="utf-8"))["protocol"]
+    return protocol
+
+
+def view_settings(protocol: Mapping[str, Any]) -> dict[str, str]:
+    """Return for people how many views a test took of a video, and their sizes.
+
+    >>> view_settings({"views": {"temporal": 2, "spatial": 3}, "input": [[3, 8, 64, 64]]})
+    {'views': '2 in time x 3 in space', 'input': '3 x 8 x 64 x 64'}
+    """
     views = protocol["views"]
-    yield "views", f"{views['temporal']} in time x {views['spatial']} in space, {protocol['aggregation']}"
-    yield "input", ", ".join(" x ".join(map(str, shape)) for shape in protocol["input"])
+    return {"views": f"{views['temporal']} in time x {views['spatial']} in space", "input": sizes(protocol["input"])}
+
+
+def sizes(shapes: Iterable[Sequence[int]]) -> str:
+    """Return shapes for people."""
+    return " and ".join(" x ".join(map(str, shape)) for shape in shapes)
+
+
+def _protocol_cells(written: Path) -> Iterator[tuple[str, str]]:
+    protocol = read_protocol(written)
+    settings = view_settings(protocol)
+    yield "views", f"{settings['views']}, {protocol['aggregation']}"
+    yield "input", settings["input"]
     yield "checkpoint", str(protocol["checkpoint"] or f"weights after step {protocol['global_step']}")
     failures = protocol["failures"]
     if failures:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eztorch.engine.scorecard.protocols import Measured
-from eztorch.engine.scorecard.settings import ScorecardSettings
+from eztorch.engine.evaluation.scorecard.protocols import Measured
+from eztorch.engine.evaluation.scorecard.settings import ScorecardSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +186,7 @@ def _dataset(measured: Measured, split: str) -> Any:
     return datamodule.dataset(split, read_as="test" if split == "test" else "val")
 
 
-def _name(names: Any, label: int) -> str:
-    if label < 0:
-        return "no label"
-    return str(names[label]) if label < len(names) else f"class {label}"
+def _name(names: Sequence[str], label: int) -> str:
+    from eztorch.visualization.canvas import class_name
+
+    return "no label" if label < 0 else class_name(names, label)

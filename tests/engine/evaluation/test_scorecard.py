@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from eztorch.engine.launch import main
 
@@ -56,6 +58,7 @@ def test_scorecard__has_the_numbers_of_the_tasks_each_with_how_it_came_about(che
     page = (folder / "scorecard.html").read_text()
     for title in ("Features of the validation split", "Nearest neighbours", "Linear probe: confusions"):
         assert f"<summary>{title}" in page
+    assert page.count("temperature 0.07") == 2  # once for each k, not once for each number
     assert read(run, "metrics.json") == before  # the training keeps its numbers
 
     for task, protocol, metric in (
@@ -115,3 +118,21 @@ def test_scorecard__errors_name_what_is_wrong(checkpoint, capsys):
     assert "expected a list of names" in capsys.readouterr().err
     assert main("scorecard", [*command, "++scorecard.picture=false"]) == 2
     assert "Did you mean 'pictures'?" in capsys.readouterr().err
+
+
+def test_scorecard__of_a_run_whose_configuration_lacks_sections_takes_their_defaults(checkpoint, tmp_path):
+    shutil.copytree(checkpoint.parent, tmp_path / "old/checkpoints")
+    config = yaml.safe_load((checkpoint.parents[1] / "config.yaml").read_text())
+    for section in ("extract", "knn", "retrieval", "probe", "scorecard"):
+        assert config.pop(section)
+    (tmp_path / "old/config.yaml").write_text(yaml.safe_dump(config))
+    assert main("scorecard", [f"checkpoint={tmp_path / 'old'}", "+scorecard.pictures=false"]) == 0
+    found = {entry["protocol"] for entry in read(tmp_path / "old/evaluation/scorecard")["entries"]}
+    assert found == {"kNN, k = 20", "kNN, k = 10", "kNN, k = 200", "retrieval", "linear probe", "features"}
+
+
+def test_test__of_a_model_without_classes_says_what_measures_it(checkpoint, capsys):
+    assert main("test", [f"checkpoint={checkpoint}"]) == 2
+    message = capsys.readouterr().err
+    assert "SCEModel is no classifier" in message
+    assert "eztorch scorecard" in message

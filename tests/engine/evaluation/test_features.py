@@ -6,13 +6,14 @@ import csv
 import hashlib
 import json
 import shutil
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from eztorch.engine.feature_settings import (
+from eztorch.engine.evaluation.feature_settings import (
     ExtractSettings,
     KNNSettings,
     RetrievalSettings,
@@ -20,7 +21,7 @@ from eztorch.engine.feature_settings import (
     read_settings,
 )
 from eztorch.engine.launch import main
-from eztorch.evaluation import FeatureStore
+from eztorch.evaluation import FeatureStore, LinearProbe
 from eztorch.utils.errors import ConfigError
 
 pytestmark = [
@@ -317,7 +318,7 @@ def test_retrieval__wrong_paths_are_an_error_before_anything_runs(tmp_path, caps
 def test_settings__are_those_of_the_groups():
     import yaml
 
-    groups = Path(__file__).parents[2] / "eztorch/configs/evaluation"
+    groups = Path(__file__).parents[3] / "eztorch/configs/evaluation"
     read = {name: yaml.safe_load((groups / f"{name}.yaml").read_text()) for name in ("extract", "knn", "retrieval")}
     assert read_settings(ExtractSettings, read["extract"], "extract") == ExtractSettings()
     assert list(KNNSettings().ks) == read["knn"].pop("k")
@@ -331,3 +332,13 @@ def test_settings__are_those_of_the_groups():
     assert read_settings(RetrievalSide, {"split": "val", **side}, "x") == RetrievalSide(split="val")
     with pytest.raises(ConfigError, match=r"knn: unknown|knn='x'"):
         read_settings(KNNSettings, "x", "knn")
+
+
+def test_probe__without_a_section_is_that_of_the_group():
+    import yaml
+
+    group = yaml.safe_load((Path(__file__).parents[3] / "eztorch/configs/evaluation/linear_probe.yaml").read_text())
+    assert group.pop("_target_") == "eztorch.evaluation.LinearProbe"
+    arguments = signature(LinearProbe).parameters
+    defaults = {name: arguments[name].default for name in group}
+    assert {name: list(one) if isinstance(one, tuple) else one for name, one in defaults.items()} == group

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import eztorch
-from eztorch.engine.environment import is_first_process
-from eztorch.engine.feature_settings import read_settings
-from eztorch.engine.features import weights_facts
-from eztorch.engine.scorecard.entries import Entry, in_one_line, shared_settings
-from eztorch.engine.scorecard.protocols import PROTOCOLS, Measured
-from eztorch.engine.scorecard.settings import ScorecardSettings
+from eztorch.engine.environment import say
+from eztorch.engine.evaluation.feature_settings import read_settings
+from eztorch.engine.evaluation.features import weights_facts
+from eztorch.engine.evaluation.scorecard.entries import Entry, in_one_line, shared_settings
+from eztorch.engine.evaluation.scorecard.protocols import PROTOCOLS, Measured
+from eztorch.engine.evaluation.scorecard.settings import ScorecardSettings
+from eztorch.engine.evaluation.testing import Metrics
 from eztorch.engine.tables import print_table
-from eztorch.engine.testing import Metrics
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import atomic_file
 from eztorch.utils.names import choose
@@ -26,7 +25,6 @@ from eztorch.utils.names import choose
 if TYPE_CHECKING:
     from eztorch.engine.run import Job
 
-_log = logging.getLogger("eztorch")
 _COLUMNS = ("protocol", "metric", "value", "evaluated", "how")
 JSON_FILE, PAGE_FILE = "scorecard.json", "scorecard.html"
 
@@ -42,7 +40,7 @@ def scorecard(job: Job) -> Metrics:
     names = _chosen(settings.protocols, reasons)
     begin, measured = time.perf_counter(), Measured(job)
     for number, name in enumerate(names, start=1):
-        _say(f"Protocol {number} of {len(names)}: {name}")
+        say(f"Protocol {number} of {len(names)}: {name}")
         PROTOCOLS[name].run(measured)
     if job.trainer.is_global_zero:
         seconds = time.perf_counter() - begin
@@ -54,7 +52,7 @@ def scorecard(job: Job) -> Metrics:
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         _print(measured.entries, not_measured, facts["checkpoint"])
         page = _write_page(measured, settings, facts)
-        _say(f"Scorecard: {page} ({time.perf_counter() - begin:.0f} s)")
+        say(f"Scorecard: {page} ({time.perf_counter() - begin:.0f} s)")
     return measured.metrics
 
 
@@ -104,7 +102,7 @@ def _print(entries: Sequence[Entry], not_measured: dict[str, str], checkpoint: d
 
 
 def _write_page(measured: Measured, settings: ScorecardSettings, facts: dict[str, Any]) -> Path:
-    from eztorch.engine.scorecard.pictures import draw_pictures
+    from eztorch.engine.evaluation.scorecard.pictures import draw_pictures
     from eztorch.visualization.scorecard import scorecard_page
 
     pictures = draw_pictures(measured, settings) if settings.pictures else []
@@ -112,8 +110,3 @@ def _write_page(measured: Measured, settings: ScorecardSettings, facts: dict[str
     with atomic_file(path) as temporary:
         temporary.write_text(scorecard_page(facts, measured.entries, pictures), encoding="utf-8")
     return path
-
-
-def _say(text: str) -> None:
-    if is_first_process():
-        _log.info(text)
