@@ -42,7 +42,8 @@ class ViViT(Transformer):
         pool: What stands for a step in time, and at the end for the clip: a `token` of its own, or the `mean`.
         drop_path: Probability that a residual branch of the last block of each encoder is dropped.
         num_classes: Length of the output; 0 gives the features.
-        freeze_spatial: Whether the encoder over space stays as it is, while that over time and the classifier learn.
+        freeze_spatial: Whether the encoder over space stays as it is, while that over time and the classifier learn
+            (https://arxiv.org/abs/2306.04822).
 
     Raises:
         ConfigError: The sizes do not fit together.

@@ -179,6 +179,8 @@ def _match(theirs: list[str], own: list[str], pattern: str | None) -> _Match:
         offered = _by_common(names, theirs)
         for needed, place in wanted:
             pairs = {needed[common]: offered[common] for common in needed if common in offered}
+            if prefix and place and not any("." in common for common in needed if common in offered):
+                pairs = {}  # `weight` and `bias` of a layer here and of one there tell nothing of either
             matches.append(_Match(pairs, list(offered.values()), prefix, place))
     return min(matches, key=_Match.rank)
 

@@ -118,6 +118,13 @@ def test_loading__no_match_shows_the_nearest_names_and_the_known_formats():
         load_tensors(nn.ModuleDict({"first": nn.Linear(2, 2)}), {"fist.weights": torch.ones(2, 2)})
 
 
+def test_loading__a_layer_of_the_file_is_not_taken_for_any_layer_of_the_network():
+    network = create_resnet("resnet18", num_classes=0)
+    with pytest.raises(ConfigError, match="no weight of a state dict belongs to ResNet"):
+        load_tensors(network, {"backbone.scale.weight": torch.zeros(64)}, strict=False)
+    assert torch.equal(network.bn1.weight, torch.ones(64))
+
+
 def test_loading__a_network_of_another_kind_does_not_pass_for_the_same():
     with pytest.raises(ConfigError):
         load_tensors(create_vit("tiny", depth=1), create_resnet("resnet18").state_dict())
