@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eztorch.engine.arguments import Arguments
 from eztorch.engine.resume import find_checkpoint
 from eztorch.utils.errors import ConfigError
@@ -82,6 +80,8 @@ def _moved_data(config: Path, overrides: Sequence[str]) -> dict[str, str]:
             )
     if "dir.data" not in asked:
         return {}
+    import yaml  # not for the help
+
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     before = (content.get("dir") or {}).get("data") or ""
     return {
