@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,13 @@ def same_draws() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_seed_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test see the seed of a run that another test made in this process."""
+def no_seed_left_behind() -> Iterator[None]:
+    """Let no test see the seed of a run that another test, or a fixture of another module, made in this process."""
+    _forget_seed()
+    yield
+    _forget_seed()
+
+
+def _forget_seed() -> None:
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "")  # so that what the test leaves there is taken back, where nothing was before
-        monkeypatch.delenv(name)
+        os.environ.pop(name, None)

@@ -50,8 +50,9 @@ def experiment_of(arguments: Arguments, task: str) -> Arguments:
             f"{KEY}={checkpoint}: none of the folders above it is a run directory, with a {_CONFIG}.yaml. Name the "
             f"experiment that it is of: -cn EXPERIMENT ckpt_path={checkpoint}."
         )
-    own = (f"++ckpt_path={quote(str(file))}", f"++dir.run={quote(str(folder / 'evaluation' / task))}")
-    own += tuple(f"++{key}={quote(path)}" for key, path in _moved_data(folder / f"{_CONFIG}.yaml", others))
+    values = {"ckpt_path": str(file), "dir.run": str(folder / "evaluation" / task)}
+    values |= _moved_data(folder / f"{_CONFIG}.yaml", others)
+    own = (f"++{key}={quote(value)}" for key, value in values.items())
     return replace(arguments, config_path=str(folder), config_name=_CONFIG, overrides=(*own, *others))
 
 
@@ -63,8 +64,8 @@ def run_directory(checkpoint: Path) -> Path | None:
     return None
 
 
-def _moved_data(config: Path, overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a run whose paths `dir.data` moves: its configuration has no references any more.
+def _moved_data(config: Path, overrides: Sequence[str]) -> dict[str, str]:
+    """Return the paths of a run that `dir.data` moves, by their keys: its configuration has no references any more.
 
     Args:
         config: The configuration of the run.
@@ -80,12 +81,14 @@ def _moved_data(config: Path, overrides: Sequence[str]) -> Iterator[tuple[str, s
                 f"{key}={asked[key]} beside {KEY}= says nothing: results are put elsewhere by dir.run=FOLDER."
             )
     if "dir.data" not in asked:
-        return
+        return {}
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    before = (content.get("dir") or {}).get("data")
-    for key, path in _paths(content):
-        if before is not None and key != "dir.data" and (path == before or path.startswith(f"{before}/")):
-            yield key, asked["dir.data"] + path.removeprefix(before)
+    before = (content.get("dir") or {}).get("data") or ""
+    return {
+        key: asked["dir.data"] + path.removeprefix(before)
+        for key, path in _paths(content)
+        if before and key != "dir.data" and (path == before or path.startswith(f"{before}/"))
+    }
 
 
 def _paths(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -71,7 +71,7 @@ def test(job: Job) -> Metrics:
     """Test the weights of a checkpoint.
 
     Raises:
-        ConfigError: None is asked for and the run directory has none, or the model gives no answers that could be tested.
+        ConfigError: None is asked for and the run directory has none, or the model gives no answers to test.
     """
     _refuse_features_alone(job.model)
     asked = (job.config.get("test") or {}).get("ckpt_path") or job.config.get("ckpt_path")
@@ -93,8 +93,8 @@ def _refuse_features_alone(model: LightningModule) -> None:
 
     if isinstance(model, PretextModel | SiameseModel | TrunkModel):
         raise ConfigError(
-            f"There is nothing to test: {type(model).__name__} is no classifier. What its features are worth is measured "
-            "by eztorch scorecard, or by one of linear_probe, knn and retrieval_from_bank."
+            f"There is nothing to test: {type(model).__name__} is no classifier. What its features are worth is "
+            "measured by eztorch scorecard, or by one of linear_probe, knn and retrieval_from_bank."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the worker of a loader raised, told as if it had been raised here."""
+"""What another process raised, a loader's worker or one of the same run, told in a line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ _OURS = re.compile(
     r"^eztorch(?:\.\w+)+: ", re.MULTILINE
 )  # how the line of a traceback begins that names an error of ours
 
+_LOST = re.compile(r"Connection (closed|reset) by peer")  # by gloo
+_PEER_LEFT = "another process of this run has ended; what it says is the reason."
+
 
 @contextmanager
 def worker_errors_told() -> Iterator[None]:
     """Turn an error of ours that torch brought from a worker, with its traceback, into its message alone.
+
+    Where another process of the run has ended, this one ends at the next exchange: its traceback would hide the reason,
+    which the other has told.
 
     Raises:
         DataError: That message.
@@ -24,7 +30,7 @@ def worker_errors_told() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, EztorchError) as error:
-        message = told_by_worker(str(error))
+        message = _PEER_LEFT if _LOST.search(str(error)) else told_by_worker(str(error))
         if message is None:
             raise
         raise DataError(message) from error

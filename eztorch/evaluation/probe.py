@@ -30,6 +30,9 @@ from eztorch.utils.distributed import all_gather_uneven, rank, world_size
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
+# Heads that learn in one product of matrices. Processes share the groups and not the heads: in another product a head
+# has other rounding errors, which a large rate magnifies, and another number of processes would choose another head.
+_SIDE_BY_SIDE = 8
 _SHOWN = 5  # heads of the printed table
 
 
@@ -223,19 +226,21 @@ class LinearProbe(LightningModule):
             out = held_out_rows(len(train.labels), self.held_out, self.seed)
         out = out.to(train.labels.device)
         own, others = (self._by_source(part, train.features[~out]) for part in (train.features, val.features))
-        mine = self.grid[rank() :: world_size()]
+        numbers = range(len(self.grid))
+        groups = [numbers[begin : begin + _SIDE_BY_SIDE] for begin in numbers[::_SIDE_BY_SIDE]]
         found: list[_Head] = []
         for source, features in own.items():
-            heads = self._fit(features[~out], train.labels[~out], mine, num_classes)
-            measured = head_accuracies(heads, others[source], val.labels, num_wrong=val.num_wrong)[:, 0]
-            chosen_by = [measured, -head_losses(heads, others[source], val.labels)]
-            if out.any():
-                samples = features[out], train.labels[out]
-                chosen_by = [head_accuracies(heads, *samples)[:, 0], -head_losses(heads, *samples)]
-            # In the order of the grid again: head i of it is the (i // W)-th of rank i % W.
-            rows = all_gather_uneven(torch.stack([*chosen_by, measured], dim=1)).tolist()
-            numbers = [i for r in range(world_size()) for i in range(r, len(self.grid), world_size())]
-            values = dict(zip(numbers, rows, strict=True))
+            rows = [features.new_empty(0, 3)]  # a process may have no group
+            for group in groups[rank() :: world_size()]:
+                heads = self._fit(features[~out], train.labels[~out], [self.grid[i] for i in group], num_classes)
+                measured = head_accuracies(heads, others[source], val.labels, num_wrong=val.num_wrong)[:, 0]
+                chosen_by = [measured, -head_losses(heads, others[source], val.labels)]
+                if out.any():
+                    samples = features[out], train.labels[out]
+                    chosen_by = [head_accuracies(heads, *samples)[:, 0], -head_losses(heads, *samples)]
+                rows.append(torch.stack([*chosen_by, measured], dim=1).to(features))
+            ranks = [i for r in range(world_size()) for group in groups[r :: world_size()] for i in group]
+            values = dict(zip(ranks, all_gather_uneven(torch.cat(rows)).tolist(), strict=True))
             for i, (learning_rate, weight_decay) in enumerate(self.grid):
                 accuracy, certainty, val_accuracy = values[i]
                 found.append(_Head(accuracy, certainty, -len(found), source, learning_rate, weight_decay, val_accuracy))

@@ -235,7 +235,7 @@ def test_blocks__keep_two_runs_side_by_side(width):
 def test_page__breaks_neither_names_nor_numbers(pair, tmp_path):
     page = tmp_path / "compare.html"
     assert main(["compare", str(pair / "a"), str(pair / "b"), "--output", str(page)]) == 0
-    assert '<td class="short">0.75 (250/256)</td>' in page.read_text()
+    assert '<td class="short">0.75 (250/256)' in page.read_text()
 
 
 def test_command__prints_tables_that_the_terminal_has_room_for(pair, capsys, monkeypatch):

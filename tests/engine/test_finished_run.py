@@ -60,10 +60,10 @@ def test_run_directory__is_looked_for_a_few_folders_up(run):
 
 
 def test_main__without_an_experiment_says_that_a_checkpoint_names_one(capsys):
-    assert main("scorecard", ["checkpont=/output/run"]) == 2
+    assert main("scorecard", ["checkpointt=/output/run"]) == 2
     message = capsys.readouterr().err
     assert (
-        "write checkpoint=FILE for the run that wrote the file (is checkpont= meant to be that?), or -cn NAME"
+        "write checkpoint=FILE for the run that wrote the file (is checkpointt= meant to be that?), or -cn NAME"
         in message
     )
     assert main("pretrain", []) == 2

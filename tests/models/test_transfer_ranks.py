@@ -53,7 +53,7 @@ def test_training__leaves_what_is_frozen_as_it_was_to_the_last_bit(results, case
 def test_probe__of_two_processes_is_that_of_one(results, counts, selection):
     alone, *ranks = (result["probe", counts, selection] for result in results)
     assert alone["metrics"]["linear/n_evaluated"] == alone["metrics"]["linear/n_expected"] == counts[1]
-    assert len(alone["grid"]) == 6
+    assert len(alone["grid"]) == 24
     for found in ranks:
         assert found["grid"] == alone["grid"]
         assert found["metrics"] == pytest.approx(alone["metrics"])
