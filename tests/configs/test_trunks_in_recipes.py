@@ -52,7 +52,11 @@ def test_recipe__takes_another_trunk(trunk, video_tree, tmp_path):
         ("slowfast_r50", ["model.model.alphas=2"], "model.model.alphas does not exist"),
         ("slowfast_r50", ["model.model.model_depth=51"], "model_depth='51' is not known"),
         ("csn_r101", ["model.model.convolution=tada"], "the network has no 1 x 3 x 3 convolutions"),
-        ("tsm_r50", ["model.model.network.brick.name=shifts"], "brick.name='shifts' is not known.*Did you mean 'shift'"),
+        (
+            "tsm_r50",
+            ["model.model.network.brick.name=shifts"],
+            "brick.name='shifts' is not known.*Did you mean 'shift'",
+        ),
     ],
 )
 def test_recipe__wrong_keys_of_a_trunk_end_in_a_line(trunk, overrides, message, video_tree, tmp_path, capsys):
