@@ -55,7 +55,7 @@ def test_recipe__takes_another_trunk(trunk, video_tree, tmp_path):
         (
             "tsm_r50",
             ["model.model.network.brick.name=shifts"],
-            "brick.name='shifts' is not known.*Did you mean 'shift'",
+            "brick.name='shifts' is not known.*mean 'shift'",
         ),
     ],
 )
