@@ -16,6 +16,7 @@ from eztorch.models.trunks.by_size import (
     create_vivit_tiny,
     create_x3d,
 )
+from eztorch.models.trunks.convnet import ConvNet
 from eztorch.models.trunks.frame_model import FrameModel, create_frame_model
 from eztorch.models.trunks.frame_resnet import create_frame_resnet
 from eztorch.models.trunks.library_network import LibraryNetwork
@@ -38,6 +39,7 @@ from eztorch.models.trunks.vivit import ViViT, create_vivit
 
 __all__ = [
     "BNInception",
+    "ConvNet",
     "FrameModel",
     "LibraryNetwork",
     "ResNet",

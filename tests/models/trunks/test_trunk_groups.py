@@ -69,6 +69,7 @@ GROUPS = {
     "resnet18_small": ((32, 32), 512, None, None, None, "see test_resnet.py"),
     "vit_tiny_small": ((32, 32), 192, None, None, None, "see test_vit.py"),
     "resnet3d50": ((8, 224, 224), 2048, "32.45", 54.52, (8, 256, 256), ZOO),
+    "convnet_tiny": ((32, 32), 128, None, None, None, "ours"),
     "resnet3d_small": ((8, 48, 48), 128, None, None, None, "see test_resnet3d.py"),
     "tsn_r50": ((8, 224, 224), 2048, None, None, None, "of this and those below see test_frame_model.py"),
     "tsm_r50": ((8, 224, 224), 2048, None, 32.88, (8, 224, 224), MMACTION.replace("i3d", "tsm")),
@@ -85,7 +86,6 @@ TOKENS = {
     "vivit_tiny_tokens": ((8, 112, 112), (4, 192)),
 }
 OTHERS = {
-    "convnet_tiny": "modules of torch one after another, which tell nothing of themselves",
     "with_head": "a trunk and a head that are chosen: see test_video_head_model.py and tests/configs/test_heads.py",
 }
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3}  # of transformers
@@ -108,6 +108,7 @@ SMALL = {
     "timesformer_base": ((2, 32, 32), {**TINY, "input_size": [2, 32, 32]}),
     "tsn_bninception": ((1, 64, 64), {}),
     "vit_base_video": ((4, 32, 32), TINY),
+    "convnet_tiny": ((16, 16), {}),
     "resnet3d_small": ((4, 32, 32), {}),
     "vit_base": ((32, 32), {**TINY, "pool": "token", "positions": "learned", "input_size": [32, 32]}),
     "resnet50": ((32, 32), {"name": "resnet18"}),
