@@ -3,11 +3,11 @@
 Most names are imported when they are asked for: predictions are read and measured without Lightning.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Not when it is asked for: `measure` is the function and not the module that it is in.
 from eztorch.evaluation.measure import MeasureOptions, measure
+from eztorch.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from eztorch.evaluation.activation_maps import class_activation_maps
@@ -61,14 +61,5 @@ _MODULES = {
     "probe": ("LinearProbe",),
     "retrieval": ("average_precisions", "count_hits"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"eztorch.evaluation.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -3,8 +3,9 @@
 Trunks and heads are plain modules: importing them does not import Lightning, which the models need.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from eztorch.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from eztorch.models.finetuning import FinetuningModel
@@ -26,21 +27,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "FinetuningModel": "finetuning",
-    "LinearClassifierEvaluation": "linear_classifier",
-    "MAEModel": "mae",
-    "MoSIModel": "mosi",
-    "MultiTargetModel": "multi_target",
-    "SupervisedModel": "supervised",
-    "TrunkModel": "trunk_model",
+    "finetuning": ("FinetuningModel",),
+    "linear_classifier": ("LinearClassifierEvaluation",),
+    "mae": ("MAEModel",),
+    "mosi": ("MoSIModel",),
+    "multi_target": ("MultiTargetModel",),
+    "supervised": ("SupervisedModel",),
+    "trunk_model": ("TrunkModel",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"eztorch.models.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

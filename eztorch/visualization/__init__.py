@@ -3,8 +3,9 @@
 Names are imported when they are asked for: reading metrics needs no torch, and only drawing needs matplotlib.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from eztorch.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from eztorch.visualization.calibration import reliability_figure
@@ -50,14 +51,5 @@ _MODULES = {
     "thumbnails": ("sample_thumbnail",),
     "views": ("contact_sheet", "save_contact_sheet"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(import_module(f"eztorch.visualization.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

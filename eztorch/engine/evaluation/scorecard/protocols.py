@@ -52,6 +52,17 @@ class Measured:
         settings = read_settings(ExtractSettings, self.job.config.get("extract"), "extract")
         return extract(self.job, settings, (_BANK, _QUERY))
 
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """How many views of which size a sample of the validation split has: the first that can be read tells."""
+        dataset: Any = self.job.datamodule.dataset(_QUERY)  # type: ignore[attr-defined]  # ours have it
+        for index in range(min(len(dataset), 10)):
+            item = dataset[index]
+            views = item if isinstance(item, list) else [item]
+            if all(isinstance(view, Mapping) for view in views):
+                return {"views": len(views), "input": sizes(sorted({tuple(view["input"].shape) for view in views}))}
+        return {}
+
     @property
     def checkpoint(self) -> Path | None:
         """The checkpoint that is measured; None for other weights."""
@@ -163,7 +174,7 @@ def _linear_probe(measured: Measured) -> None:
     measured.probe, measured.metrics = probe, measured.metrics | metrics
     chosen_by = metrics.pop("linear/held_out_acc_1", None)  # over other samples than the rest
     how = probe.chosen_settings | ({} if chosen_by is None else {"with an accuracy there of": f"{chosen_by:.1%}"})
-    measured.add(metrics, "linear probe", "linear/", {**how, **_inputs(measured)}, "linear_probe")
+    measured.add(metrics, "linear probe", "linear/", {**how, **measured.inputs}, "linear_probe")
 
 
 def _features(measured: Measured) -> None:
@@ -179,7 +190,7 @@ def _features(measured: Measured) -> None:
         "features/n_expected": float(store.n_expected),
     }
     command = repeating_command(measured.job, "extract_features")
-    how = {"of dimensions": store.dim, **_inputs(measured)}
+    how = {"of dimensions": store.dim, **measured.inputs}
     measured.metrics |= metrics
     counts = (store.n_evaluated, store.n_expected)
     for name, title, is_share in (
@@ -192,18 +203,7 @@ def _features(measured: Measured) -> None:
 
 def _feature_settings(measured: Measured) -> dict[str, Any]:
     bank = measured.stores[_BANK]
-    return {"bank": f"{bank.n_evaluated} of {bank.n_expected} {_BANK} samples", **_inputs(measured)}
-
-
-def _inputs(measured: Measured) -> dict[str, Any]:
-    """Return how many views of which size a sample of the validation split has."""
-    dataset: Any = measured.job.datamodule.dataset(_QUERY)  # type: ignore[attr-defined]  # ours have it
-    for index in range(min(len(dataset), 10)):
-        item = dataset[index]
-        views = item if isinstance(item, list) else [item]
-        if all(isinstance(view, Mapping) for view in views):
-            return {"views": len(views), "input": sizes(sorted({tuple(view["input"].shape) for view in views}))}
-    return {}
+    return {"bank": f"{bank.n_evaluated} of {bank.n_expected} {_BANK} samples", **measured.inputs}
 
 
 PROTOCOLS: dict[str, Protocol] = {

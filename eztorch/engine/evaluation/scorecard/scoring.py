@@ -64,7 +64,7 @@ def _chosen(asked: Sequence[str] | None, reasons: dict[str, str | None]) -> list
             raise ConfigError(f"No protocol fits this model and its data. {listed}.")
         return names
     for name in asked:
-        reason = reasons[choose(dict.fromkeys(reasons), name, "scorecard.protocols") or name]
+        reason = reasons[choose({known: known for known in reasons}, name, "scorecard.protocols")]
         if reason is not None:
             raise ConfigError(f"scorecard.protocols: {name} does not fit: {reason}.")
     return [name for name in reasons if name in asked]
