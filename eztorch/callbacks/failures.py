@@ -132,7 +132,7 @@ class FailureMonitor(Callback):
             _, _, _, path, decoder, reason = self._last
             say(trainer, f"A training sample could not be read: {path} ({decoder}): {reason}. See {self._file}.")
         expected = _num_samples(trainer.train_dataloader, trainer.limit_train_batches, trainer.world_size)
-        if self._in_epoch > self._max_failure_share * expected:
+        if expected is not None and self._in_epoch > self._max_failure_share * expected:
             *_, path, decoder, reason = self._last
             raise DataError(
                 f"{self._in_epoch} of the {expected} training samples of epoch {trainer.current_epoch} could not be "
@@ -145,7 +145,11 @@ class FailureMonitor(Callback):
     ) -> None:
         self._flush(pl_module.device)
         loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
-        expected = sum(_num_samples(loader, limit, trainer.world_size) for loader in loaders)
+        counts = [_num_samples(loader, limit, trainer.world_size) for loader in loaders]
+        known = [count for count in counts if count is not None]
+        if len(known) < len(counts):
+            return
+        expected = sum(known)
         evaluated = expected - self._in_evaluation
         self._in_evaluation = 0
         if not getattr(pl_module, "counts_evaluated", False):  # a module with metrics says what they are over
@@ -174,14 +178,18 @@ def append_failures(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
         writer.writerows(rows)
 
 
-def _num_samples(loader: Any, limit: float, world: int) -> int:
+def _num_samples(loader: Any, limit: float, world: int) -> int | None:
     """Return how many samples all ranks together take from a loader in an epoch: the same number on every rank.
+
+    Of a user's own loader that is not known where its dataset has no length, or gives whole batches: None.
 
     Args:
         loader: Loader of this rank.
         limit: What the trainer was told: a number of batches, or (float) a share of them.
         world: Number of ranks; where it does not divide the samples the first ones have one more, maybe a batch more.
     """
+    if loader.batch_sampler is None or not hasattr(loader.dataset, "__len__"):
+        return None
     samples, size, passes = len(loader.dataset), loader.batch_sampler.batch_size, getattr(loader, "num_folds", 1)
     batches = math.ceil(math.ceil(samples / world) / size)  # of a pass
     taken = min(passes * batches, limit) if isinstance(limit, int) else int(passes * batches * limit)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.sending import Outbox
 from eztorch.utils.errors import DataError
 
 
@@ -17,8 +18,9 @@ def collate(items: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     """Put the samples of a batch together.
 
     An item that is a list of samples (the clips of a video, in order) is taken apart: its samples follow one another
-    in the batch. A value that is a list (the views of a sample) becomes a list of batches. Videos that could not be
-    read, and those that a sample carries because it stands in for them, are gathered.
+    in the batch. A value that is a list (the views of a sample) becomes a list of batches. Tensors keep the order of
+    their memory, so a batch of pictures may have its channels last. Videos that could not be read, and those that a
+    sample carries because it stands in for them, are gathered.
 
     Args:
         items: What a dataset returned: samples, lists of samples, or `SampleFailure`s; a mapping is a whole batch, of
@@ -44,7 +46,8 @@ def collate(items: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
                 failures.extend(sample.get("failures", ()))
     batch: dict[str, Any] = {"input": None}
     if samples:
-        batch = {key: _stack(key, samples) for key in samples[0] if key != "failures"}
+        outbox = Outbox()
+        batch = {key: _stack(key, samples, outbox) for key in samples[0] if key != "failures"}
     if failures:
         batch["failures"] = failures
     return batch
@@ -56,14 +59,14 @@ multiple_samples_collate = collate
 COLLATE_FUNCTIONS = {"default": collate, "multiple_samples_collate": multiple_samples_collate}
 
 
-def _stack(key: str, samples: Sequence[Mapping[str, Any]]) -> Any:
+def _stack(key: str, samples: Sequence[Mapping[str, Any]], outbox: Outbox) -> Any:
     missing = [sample for sample in samples if key not in sample]
     if missing:
         raise DataError(
             f"{_name(missing[0])} has no {key!r}, which {_name(samples[0])} has; all samples need the same keys."
         )
     try:
-        return _stack_values([sample[key] for sample in samples])
+        return _stack_values([sample[key] for sample in samples], outbox)
     except (RuntimeError, TypeError, ValueError) as error:
         shapes = {str(_shape(sample[key])): _name(sample) for sample in reversed(samples)}
         if len(shapes) == 1:
@@ -78,12 +81,14 @@ def _stack(key: str, samples: Sequence[Mapping[str, Any]]) -> Any:
         ) from error
 
 
-def _stack_values(values: Sequence[Any]) -> Any:
+def _stack_values(values: Sequence[Any], outbox: Outbox) -> Any:
     if isinstance(values[0], list):
-        return [_stack_values(view) for view in zip(*values, strict=True)]
-    if isinstance(values[0], float):
-        return torch.tensor(values)  # single precision, as every other number of the batch
-    return default_collate(list(values))
+        return [_stack_values(view, outbox) for view in zip(*values, strict=True)]
+    if all(isinstance(value, Tensor) for value in values):
+        return outbox.stack(values)
+    # Numbers have single precision, as every other number of the batch.
+    batched = torch.tensor(values) if isinstance(values[0], float) else default_collate(list(values))
+    return outbox.send(batched) if isinstance(batched, Tensor) else batched
 
 
 def _shape(value: Any) -> Any:

@@ -17,7 +17,7 @@ from eztorch.engine.evaluation.features import extract_features
 from eztorch.engine.evaluation.probing import linear_probe
 from eztorch.engine.evaluation.scorecard import scorecard
 from eztorch.engine.evaluation.section import check_evaluation
-from eztorch.engine.evaluation.testing import Metrics, run_test
+from eztorch.engine.evaluation.testing import Metrics, last_metrics, run_test
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
@@ -55,7 +55,7 @@ def fit(job: Job) -> Metrics:
         say(f"Continuing from {checkpoint}.")
     with explained_misfit(checkpoint):
         job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
-    return _last_metrics(job.trainer)
+    return last_metrics(job.trainer)
 
 
 def fit_and_test(job: Job) -> Metrics:
@@ -96,10 +96,6 @@ def _refuse_features_alone(model: LightningModule) -> None:
             f"There is nothing to test: {type(model).__name__} is no classifier. What its features are worth is "
             "measured by eztorch scorecard, or by one of linear_probe, knn and retrieval_from_bank."
         )
-
-
-def _last_metrics(trainer: Trainer) -> Metrics:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 _RUNS: dict[str, tuple[Callable[[Job], Metrics], tuple[str, ...]]] = {
@@ -155,7 +151,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     with worker_errors_told():
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
-        metrics = keep_metrics(run_dir / "metrics.json", metrics)
+        metrics = keep_metrics(run_dir / "metrics.json", metrics, tell=task in WITHOUT_CURVES or task == "test")
         if config.get("report", True) and task not in WITHOUT_CURVES:
             from eztorch.engine.report import write_job_report
 
@@ -220,11 +216,22 @@ def seed_run(spec: Any) -> None:
         build(spec)
 
 
-def keep_metrics(path: Path, metrics: Metrics) -> Metrics:
-    """Write the metrics of a job over those that an earlier one left in the run directory; return all of them."""
+def keep_metrics(path: Path, metrics: Metrics, *, tell: bool) -> Metrics:
+    """Write the metrics of a job over those that an earlier one left in the run directory; return all of them.
+
+    Args:
+        path: The file.
+        metrics: Numbers by name.
+        tell: Whether to say which earlier numbers are replaced. A training that goes on replaces all of its own.
+    """
     if not metrics:
         say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
     earlier: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    replaced = [
+        f"{name} (was {earlier[name]:.4g})" for name in metrics if earlier.get(name, metrics[name]) != metrics[name]
+    ]
+    if tell and replaced:
+        say(f"Replaced in {path}: {', '.join(replaced)}.")
     merged = dict(sorted({**earlier, **metrics}.items()))
     _write_json(path, merged)
     return merged

@@ -37,17 +37,25 @@ def sample_thumbnail(
     Returns:
         Shape (T, height, width, 3). A sample that cannot be read is a grey tile with the reason on it.
     """
+    pixels = first_view(dataset, index)
+    if isinstance(pixels, str):
+        return reason_tile(pixels, height)
+    return frames_of(to_display(pixels, scale), height=height, num_frames=num_frames)
+
+
+def first_view(dataset: Any, index: int) -> Tensor | str:
+    """Return the first view of the input of a sample, or why it cannot be read; see `sample_thumbnail`."""
     try:
         item = dataset[index]
     except (ReadError, OSError) as error:
-        return reason_tile(str(error), height)
+        return str(error)
     item = item[0] if isinstance(item, list) else item
     if isinstance(item, SampleFailure):
-        return reason_tile(item.reason, height)
-    pixels = item["input"]
-    while isinstance(pixels, list | tuple):
-        pixels = pixels[0]
-    return frames_of(to_display(pixels, scale), height=height, num_frames=num_frames)
+        return item.reason
+    view = item["input"]
+    while isinstance(view, list | tuple):
+        view = view[0]
+    return view  # type: ignore[no-any-return]
 
 
 def frames_of(pixels: Tensor, *, height: int = 112, num_frames: int = 1) -> npt.NDArray[np.uint8]:

@@ -140,3 +140,33 @@ def test_failure_monitor__adds_to_the_file_of_a_run_that_continues(tmp_path):
 def test_failure_monitor__a_share_is_between_zero_and_one(tmp_path):
     with pytest.raises(ConfigError, match="max_failure_share=5"):
         FailureMonitor(tmp_path / "f.csv", max_failure_share=5)
+
+
+class Foreign(TinyData):
+    """Loaders that are not eztorch's: their dataset gives whole batches, or has no length."""
+
+    def __init__(self, has_length):
+        super().__init__()
+        self.has_length = has_length
+
+    def feature_dataloader(self, split):
+        whole = list(super().feature_dataloader(split))
+        if self.has_length:
+            return torch.utils.data.DataLoader(whole, batch_size=None)
+        return torch.utils.data.DataLoader(Stream(whole), batch_size=None)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_failure_monitor__leaves_loaders_alone_whose_samples_it_cannot_count(tmp_path, has_length):
+    run = fit(tmp_path, [FailureMonitor(tmp_path / "failed.csv")], data=Foreign(has_length), limit_val_batches=2)
+    assert run.trainer.global_step == 8
+    assert "val/n_evaluated" not in run.trainer.callback_metrics
+    assert "val/n_evaluated" in fit(tmp_path, [FailureMonitor(tmp_path / "failed.csv")]).trainer.callback_metrics

@@ -12,7 +12,7 @@ import torch
 
 from eztorch.datasets.decoders import build_decoder
 from eztorch.engine.launch import main
-from eztorch.engine.run import compile_networks
+from eztorch.engine.run import compile_networks, keep_metrics
 from eztorch.models.siamese import SCEModel
 from eztorch.utils.errors import ConfigError
 
@@ -205,3 +205,14 @@ def test_compile_networks__false_leaves_the_networks_alone():
     model = SCEModel(trunk=torch.nn.Linear(4, 3), optimizer=None, queue={"size": 4, "feature_dim": 3})
     compile_networks(model, False)
     assert model.trunk._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("tell", [True, False])
+def test_keep_metrics__says_which_numbers_of_an_earlier_job_it_replaces(tmp_path, caplog, tell):
+    caplog.set_level("INFO")
+    path = tmp_path / "metrics.json"
+    keep_metrics(path, {"knn/acc_1": 0.5, "pretrain/loss": 3.0, "knn/acc_5": 0.9}, tell=tell)
+    assert not caplog.messages
+    kept = keep_metrics(path, {"knn/acc_1": 0.25, "knn/acc_5": 0.9, "knn/k": 20.0}, tell=tell)
+    assert kept == {"knn/acc_1": 0.25, "knn/acc_5": 0.9, "knn/k": 20.0, "pretrain/loss": 3.0}
+    assert caplog.messages == ([f"Replaced in {path}: knn/acc_1 (was 0.5)."] if tell else [])

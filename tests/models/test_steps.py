@@ -63,9 +63,19 @@ def test_apply_transform__runs_in_float32_without_gradients(wrap):
     assert not result.requires_grad
 
 
-def test_apply_transform__none_leaves_the_input_as_it_is():
-    inputs = [torch.zeros(1)]
-    assert apply_transform(None, inputs) is inputs
+def test_apply_transform__none_leaves_the_values_as_they_are():
+    view = torch.zeros(1)
+    assert apply_transform(None, view) is view
+    (same,) = apply_transform(None, [view])
+    assert same is view
+
+
+@pytest.mark.parametrize("transform", [None, lambda views: views])
+def test_apply_transform__gives_contiguous_memory(transform):
+    view = torch.arange(2 * 4 * 5 * 3, dtype=torch.uint8).view(2, 4, 5, 3).permute(0, 3, 1, 2)
+    for given in (apply_transform(transform, view), *apply_transform(transform, [view, view])):
+        assert given.is_contiguous()
+        assert given.equal(view)
 
 
 def test_build_transform__its_constants_follow_the_model_but_are_not_in_checkpoints():

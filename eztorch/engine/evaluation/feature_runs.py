@@ -102,4 +102,4 @@ def _run_on_files(config: Mapping[str, Any], task: str, run_dir: Path, settings:
     )
     start_processes(trainer)
     metrics = retrieve_sets(trainer, query, bank, settings, run_dir)
-    return keep_metrics(run_dir / "metrics.json", metrics) if trainer.is_global_zero else metrics
+    return keep_metrics(run_dir / "metrics.json", metrics, tell=True) if trainer.is_global_zero else metrics

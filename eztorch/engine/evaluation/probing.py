@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eztorch.engine.evaluation.features import load_checkpoint
-from eztorch.engine.evaluation.testing import Metrics
+from eztorch.engine.evaluation.testing import Metrics, last_metrics
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 
@@ -49,5 +49,4 @@ def fit_probe(job: Job) -> tuple[Metrics, LinearProbe]:
         job.config.get("probe") or _DEFAULT, trunk=job.model.trunk, transform=job.model.val_transform
     )
     job.trainer.validate(probe, datamodule=job.datamodule, verbose=False)
-    metrics = {name: float(value) for name, value in job.trainer.callback_metrics.items()}
-    return {name: value for name, value in metrics.items() if name.startswith("linear/")}, probe
+    return {name: value for name, value in last_metrics(job.trainer).items() if name.startswith("linear/")}, probe

@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from eztorch.engine.run import Job
 
 Metrics = dict[str, float]
+
+
 # What robustness is about: the first of these that a model has.
 _MAIN = ("test/map", "test/acc_1")
 ROBUSTNESS_FILE = "robustness.csv"
 # `n_clips`, and `verb_n_scored` of one of several targets.
 _COUNT = re.compile(r"(^|_)n_[a-z]+$")
 _COLUMNS = ("corruption", "severity", "metric", "value", "drop", "n_evaluated", "n_expected")
+
+
+def last_metrics(trainer: Trainer) -> Metrics:
+    """Return the last value of every metric that modules and callbacks gave."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def run_test(job: Job, checkpoint: Path | None) -> Metrics:
@@ -50,7 +57,7 @@ def run_test(job: Job, checkpoint: Path | None) -> Metrics:
         for text in ("Be aware that when using `ckpt_path`, callbacks", "The dirpath has changed from"):
             warnings.filterwarnings("ignore", message=text)
         trainer.test(job.model, datamodule=job.datamodule, ckpt_path=path, verbose=False)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = last_metrics(trainer)
     written = [] if writer is None else writer.written
     rows: list[dict[str, Any]] = []
     plans = corruption_plans(job.config)

@@ -134,7 +134,7 @@ def _activation_maps(
     from eztorch.models.steps import apply_transform
     from eztorch.utils.errors import ConfigError
     from eztorch.visualization.strips import activation_figure
-    from eztorch.visualization.thumbnails import find_normalisation, frames_of, to_display
+    from eztorch.visualization.thumbnails import find_normalisation, first_view, frames_of, to_display
 
     split = "test" if title == "Test" else "val"
     network = measured.job.model if title == "Test" else measured.probe and measured.probe.classifier()
@@ -146,8 +146,8 @@ def _activation_maps(
     network.to(device)
     rows = torch.linspace(0, len(predictions.idx) - 1, min(settings.num_maps, len(predictions.idx))).long()
     for row in rows.tolist():
-        clip = _input(measured, split, int(predictions.idx[row]))
-        if clip is None:
+        clip = first_view(_dataset(measured, split), int(predictions.idx[row]))
+        if isinstance(clip, str):  # it cannot be read
             continue
         clip = apply_transform(transform, clip[None].to(device))[0]
         answer = int(predictions.scores[row].argmax())
@@ -161,18 +161,6 @@ def _activation_maps(
             f"What speaks for {told!r} in a sample of {label!r}",
             partial(activation_figure, frames, maps.numpy(), note=f"{title.lower()}, Grad-CAM of the last maps"),
         )
-
-
-def _input(measured: Measured, split: str, idx: int) -> Any:
-    """Return the input of a sample, of several views the first; None where it cannot be read."""
-    from eztorch.datasets.failures import ReadError, SampleFailure
-
-    try:
-        item = _dataset(measured, split)[idx]
-    except (ReadError, OSError):
-        return None
-    item = item[0] if isinstance(item, list) else item
-    return None if isinstance(item, SampleFailure) else item["input"]
 
 
 def _thumbnail(measured: Measured, split: str, idx: int) -> Any:
