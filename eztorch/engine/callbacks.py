@@ -17,6 +17,7 @@ _WITHOUT_CALLBACKS = ("linear_probe", "scorecard")
 WITHOUT_CURVES = (*FEATURE_TASKS, *_WITHOUT_CALLBACKS)  # tasks that give numbers, nothing for loggers and the report
 _TRAINING: dict[str, dict[str, Any]] = {
     "batch_statistics": {"_target_": "eztorch.callbacks.BatchStatistics"},
+    "summary": {"_target_": "eztorch.callbacks.NetworkSummary"},
     "progress_bar": {"_target_": "eztorch.callbacks.ProgressBar"},
     "scalars": {"_target_": "eztorch.callbacks.ScalarLogger"},
     "throughput": {"_target_": "eztorch.callbacks.ThroughputMonitor"},
@@ -77,6 +78,8 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
+    if not (config.get("trainer") or {}).get("enable_model_summary", True):
+        specs = {name: spec for name, spec in specs.items() if name != "summary"}
     chosen = [spec for spec in specs.values() if spec is not None]
     if task in FEATURE_TASKS:
         chosen = [spec for spec in chosen if _acts_in_prediction(locate(str(spec["_target_"])))]

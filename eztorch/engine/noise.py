@@ -7,9 +7,18 @@ import warnings
 from typing import Any
 
 
+# Beginnings of what Lightning tells: advertisements, devices, which the line of the job names, and its own decisions.
+_TOLD = (
+    "\N{ELECTRIC LIGHT BULB} Tip:",
+    "GPU available:",
+    "TPU available:",
+    "Trainer already configured with model summary callbacks",
+)
+
+
 class _NoTips(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return "Tip: For seamless" not in record.getMessage()
+        return not record.getMessage().startswith(_TOLD)
 
 
 def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> str:
@@ -17,7 +26,7 @@ def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: An
 
 
 def quieten() -> None:
-    """Drop Lightning's tips and warnings about the insides of libraries; print a warning without its line of code."""
+    """Drop Lightning's tips, what is said twice, and warnings about the insides of libraries; print a warning without its line of code."""
     warnings.formatwarning = _one_line
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_NoTips())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
 
-from eztorch.callbacks import ProgressBar, ThroughputMonitor
+from eztorch.callbacks import NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
 
 OF_TRAINING = {
@@ -28,3 +28,9 @@ def test_build_callbacks__leaves_out_what_waits_for_training_where_features_are_
 def test_build_callbacks__keeps_all_of_them_in_training(tmp_path):
     built = build_callbacks({"callbacks": OF_TRAINING}, "pretrain", tmp_path)
     assert len([one for one in built if isinstance(one, ThroughputMonitor)]) == 2
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_build_callbacks__has_a_summary_where_the_trainer_is_to_give_one(tmp_path, asked):
+    built = build_callbacks({"trainer": {"enable_model_summary": asked}}, "pretrain", tmp_path)
+    assert any(isinstance(one, NetworkSummary) for one in built) == asked
