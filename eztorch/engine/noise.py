@@ -6,7 +6,6 @@ import logging
 import warnings
 from typing import Any
 
-
 # Beginnings of what Lightning tells: advertisements, devices, which the line of the job names, and its own decisions.
 _TOLD = (
     "\N{ELECTRIC LIGHT BULB} Tip:",
@@ -26,7 +25,10 @@ def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: An
 
 
 def quieten() -> None:
-    """Drop Lightning's tips, what is said twice, and warnings about the insides of libraries; print a warning without its line of code."""
+    """Keep the terminal for what a person needs: no tips, nothing twice, nothing of the insides of libraries.
+
+    A warning is printed without its line of code.
+    """
     warnings.formatwarning = _one_line
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_NoTips())
