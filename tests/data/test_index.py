@@ -6,6 +6,7 @@ import struct
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 
 from eztorch.cli import main
@@ -122,6 +123,29 @@ def test_index__knows_videos_whose_end_is_missing(tmp_path, draw, encode, name, 
     assert index(tmp_path)[name].ok
     cut(path, share)
     assert (index(tmp_path)[name].fault, index(tmp_path)[f"whole{path.suffix}"].fault) == ("cut-off", None)
+
+
+def test_index__knows_an_avi_whose_end_is_missing_behind_its_last_whole_picture(tmp_path, draw, encode):
+    whole = encode(tmp_path / "whole.avi", draw(0, 72), "mpeg4", bf="2")
+    with av.open(str(whole)) as container:
+        entries = container.streams.video[0].index_entries
+        end = max(entry.pos + 8 + entry.size for entry in list(entries)[:24])  # 8: the head of a chunk
+    (tmp_path / "cut.avi").write_bytes(whole.read_bytes()[:end])
+    found = index(tmp_path)
+    assert (found["whole.avi"].fault, found["cut.avi"].fault) == (None, "cut-off")
+    assert found["cut.avi"].status == "the file ends after 1.0 s of the 3.0 s in its header"
+
+
+def test_index__does_not_call_sound_alone_damaged(tmp_path):
+    for name in ("a.mp4", "b.mkv"):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("aac", rate=16000)
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            sound.sample_rate = 16000
+            container.mux([*stream.encode(sound), *stream.encode()])
+    for one in index(tmp_path).values():
+        assert one.fault == "not-media"
+        assert one.status == "not a video: the file holds no video stream that can be decoded"
 
 
 def with_header_first(source, target) -> None:
