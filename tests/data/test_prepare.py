@@ -288,3 +288,10 @@ def test_prepare__does_not_write_over_a_file(tree, tmp_path, capsys):
     Path(tmp_path / "out").write_text("something")
     assert prepare(tree, tmp_path / "out") == 2
     assert "this is a file" in capsys.readouterr().err
+
+
+def test_prepare__says_of_a_link_that_leads_nowhere_that_it_could_not_be_made(tree, tmp_path, capsys):
+    (tree / "b/moved.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert prepare(tree, tmp_path / "out") == 1
+    assert "  b/moved.mp4: No such file or directory\n" in capsys.readouterr().out
+    assert made(tmp_path / "out") == OUTPUTS
