@@ -231,6 +231,13 @@ def test_summary__says_what_there_is(folder):
     assert "h264 yuv420p (1)" in rows["codec"].split(", ")
 
 
+def test_command__says_where_there_is_nothing_to_probe(tmp_path, capsys):
+    (tmp_path / "list.csv").touch()
+    assert main(["data", "index", str(tmp_path), "--workers", "0"]) == 2
+    assert f"{tmp_path}: there is no video, no folder of frames and no image in it" in capsys.readouterr().err
+    assert not (tmp_path / INDEX_NAME).exists()
+
+
 def test_command__writes_the_index_and_tells_of_bad_files(folder, capsys):
     (folder / "a/empty.mp4").touch()
     assert main(["data", "index", str(folder), "--workers", "0"]) == 0
