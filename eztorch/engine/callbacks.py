@@ -55,11 +55,10 @@ _FILES = {
 def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, command: str = "") -> list[Any]:
     """Build the callbacks of the configuration and the default ones of the task.
 
-    A callback of the configuration takes the place of the default of the same name, keys without a `_target_` go to that
-    default, and `null` leaves it out. Paths
-    that are not absolute are taken within the run directory. A task that takes features leaves out the callbacks that
-    do nothing then, such as the probes and the checkpoints of a recipe for training; a linear probe and a scorecard
-    have none of them.
+    A callback of the configuration takes the place of the default of the same name; keys without a `_target_` are added
+    to that default, and `null` leaves it out. Paths that are not absolute are taken within the run directory. A task
+    that takes features leaves out the callbacks that do nothing then, such as the probes and the checkpoints of a
+    recipe for training; a linear probe and a scorecard have none of them.
 
     Args:
         config: Resolved configuration.
