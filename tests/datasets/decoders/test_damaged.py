@@ -60,6 +60,22 @@ def test_cut_off__without_a_count_in_the_header_has_the_frames_that_are_there(en
     assert np.array_equal(clip.video.permute(1, 2, 3, 0), truth("irregular.mkv")[clip.indices.tolist()])
 
 
+def test_moments_without_a_frame__are_not_taken_for_a_missing_end(encoded, media, truth):
+    """The header of an AVI file counts them as frames."""
+    with build_decoder(encoded).open(str(media("dropped.avi"))) as reader:
+        assert (reader.num_frames, reader.duration) == (60, Fraction(63, 30))
+        clip = reader.get_clip(Fraction(1), reader.duration + 1)  # what a clip longer than the video asks for
+    assert clip.indices.tolist() == list(range(29, 60))
+    assert clip.pts[11:13].tolist() == pytest.approx([41 / 30, 44 / 30])
+    assert np.array_equal(clip.video.permute(1, 2, 3, 0), truth("dropped.avi")[29:])
+
+
+def test_cut_off__of_a_file_with_moments_without_a_frame_is_said(media, tmp_path):
+    path = damaged(media, tmp_path, lambda data: data[: int(len(data) * 0.8)], "dropped.avi")
+    with PyAVDecoder().open(path) as reader, pytest.raises(VideoDecodeError, match="cut off"):
+        reader.get_clip(Fraction(1), Fraction(2))
+
+
 def overwrite(begin: float, end: float):
     def change(data):
         first, stop = int(len(data) * begin), int(len(data) * end)
