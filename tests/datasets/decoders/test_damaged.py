@@ -1,5 +1,7 @@
 """Files that are not whole: what is there decodes, what is not raises, and nothing is made up in its place."""
 
+import os
+import shutil
 from fractions import Fraction
 
 import av
@@ -115,6 +117,18 @@ def test_no_video__says_what_it_is(encoded, tmp_path, content, reason):
     assert caught.value.path == str(path)
     assert caught.value.decoder == ("pyav" if encoded == "auto" else encoded)
     assert caught.value.__cause__ is not None
+
+
+def test_name_that_is_not_utf8__is_read_or_refused_as_the_video_at_fault(encoded, media, truth, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    shutil.copy(media("gop12.mp4"), path)
+    if encoded in ("decord", "torchcodec"):
+        with pytest.raises(VideoDecodeError, match=encoded):
+            build_decoder(encoded).open(path)
+        return
+    with build_decoder(encoded).open(path) as reader:
+        (clip,) = reader.get_frames([[7]])
+    assert np.array_equal(clip.video[:, 0].permute(1, 2, 0), truth("gop12.mp4")[7])
 
 
 def test_folder__is_for_the_frame_decoder(files_only, tmp_path):
