@@ -174,9 +174,9 @@ def test_failure_monitor__leaves_loaders_alone_whose_samples_it_cannot_count(tmp
 
 
 def test_append_failures__takes_names_in_any_encoding_and_the_report_shows_them(tmp_path):
-    rows = [("train", 0, 3, "d/caf\udce9.mp4", "pyav", "no frames"), ("val", 0, 1, "d/café.mp4", "pyav", "no frames")]
+    rows = [("train", 0, 3, "d/n\udce9.mp4", "pyav", "no frames"), ("val", 0, 1, "d/né.mp4", "pyav", "no frames")]
     append_failures(tmp_path / "failed_samples.csv", rows)
-    assert b"train,0,3,d/caf\xe9.mp4,pyav" in (tmp_path / "failed_samples.csv").read_bytes()
+    assert b"train,0,3,d/n\xe9.mp4,pyav" in (tmp_path / "failed_samples.csv").read_bytes()
     page = write_report(tmp_path, title="t", command="c").read_text(encoding="utf-8")
-    assert "d/caf\ufffd.mp4" in page
-    assert "d/café.mp4" in page
+    assert "d/n\ufffd.mp4" in page
+    assert "d/né.mp4" in page

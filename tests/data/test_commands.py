@@ -84,7 +84,7 @@ def test_eztorch__suggests_data_for_what_looks_like_it(capsys):
 
 
 def test_commands__print_and_write_names_in_any_encoding(tmp_path, draw, encode):
-    path = os.path.join(os.fsencode(tmp_path), b"in", b"caf\xe9", b"\xe9.mp4")
+    path = os.path.join(os.fsencode(tmp_path), b"in", b"n\xe9", b"\xe9.mp4")
     os.makedirs(os.path.dirname(path))
     shutil.copy(encode(tmp_path / "a.mp4", draw(0, 6)), path)
     shutil.copy(path, path.replace(b"\xe9.mp4", b"b.mp4"))
@@ -96,10 +96,10 @@ def test_commands__print_and_write_names_in_any_encoding(tmp_path, draw, encode)
         assert b"Traceback" not in done.stderr
         return done.stdout
 
-    assert b"caf\xe9/\xe9.mp4: same content as caf\xe9/b.mp4" in run(
+    assert b"n\xe9/\xe9.mp4: same content as n\xe9/b.mp4" in run(
         "check", tmp_path / "in", "-o", tmp_path / "out", "--workers", "0"
     )
     run("split", tmp_path / "in", "-o", tmp_path / "lists", "--all", "train")
-    assert (tmp_path / "lists/classes.txt").read_bytes() == b"caf\xe9\n"
+    assert (tmp_path / "lists/classes.txt").read_bytes() == b"n\xe9\n"
     run("bench", tmp_path / "in", "--seconds", "0.1", "--no-prepare", "--json", tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["files"] == 2
