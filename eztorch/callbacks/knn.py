@@ -34,6 +34,9 @@ class KNNEvaluator(Callback):
         query_split: Split that is classified; `bank_split` itself is allowed, a sample is not its own neighbour then.
     """
 
+    goes_over_all_data = True
+    """What a rehearsal of a training leaves out."""
+
     def __init__(
         self,
         k: int = 20,

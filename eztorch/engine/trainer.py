@@ -5,6 +5,7 @@ One function decides how many processes there are and refuses what cannot be; ev
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from eztorch.utils.errors import ConfigError
 
 _PRECISIONS = {16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed", 32: "32-true", "32": "32-true"}
 _HALF = "16-mixed"
+_BUFFER_KEYS = {"broadcast_buffers", "forward_sync_buffers"}  # the older one warns where there is the newer one
 
 
 @dataclass(frozen=True)
@@ -152,4 +154,12 @@ def _strategy(asked: Any, several: bool) -> Any:
     if not several:
         return "auto"
     spec = asked if is_spec(asked) else {"_target_": "lightning.pytorch.strategies.DDPStrategy"}
-    return build({"broadcast_buffers": False, **spec})
+    return build(spec if _BUFFER_KEYS & spec.keys() else {**spec, _buffer_key(): False})
+
+
+def _buffer_key() -> str:
+    """Return the name under which this torch takes whether buffers are broadcast before every step."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    old, new = sorted(_BUFFER_KEYS)
+    return new if new in inspect.signature(DistributedDataParallel).parameters else old

@@ -1,0 +1,128 @@
+"""The first steps of a training, and what they say of the rest."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from eztorch.callbacks.publishing import say
+from eztorch.callbacks.throughput import batch_length
+
+
+class Rehearsal(Callback):
+    """Ends a training after its first optimizer steps, and tells what they were made of and how long they took.
+
+    Schedules are those of the whole training, so the steps are its first ones. The first step is left out of the times:
+    what it sets up is set up once.
+
+    Args:
+        steps: Optimizer steps, at least 2.
+    """
+
+    def __init__(self, steps: int = 4) -> None:
+        super().__init__()
+        self._steps = steps
+        self._first_step = 0
+        self._epoch_began = self._first_batch_s = 0.0
+        self._ended: list[float] = []
+        self._losses: list[torch.Tensor] = []
+        self._shapes = ""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know the step that the training starts or continues from."""
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the first batch."""
+        self._epoch_began = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep when the first batch came, and what it is."""
+        if not self._shapes:
+            self._first_batch_s = time.perf_counter() - self._epoch_began
+            self._shapes = _shapes(batch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep when the step ended; stop after the last one."""
+        if trainer.global_step - self._first_step == len(self._ended):
+            return  # gradients are being accumulated
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        self._ended.append(time.perf_counter())
+        self._losses.append(outputs["loss"].detach())
+        trainer.should_stop = len(self._ended) >= self._steps
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell what was seen."""
+        if self._ended:
+            rows = dict(self._rows(trainer, pl_module))
+            width = max(map(len, rows))
+            say(trainer, "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items()))
+
+    def _rows(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[tuple[str, str]]:
+        accumulated, total = trainer.accumulate_grad_batches, int(trainer.estimated_stepping_batches)
+        samples = getattr(trainer.datamodule, "train_num_samples", None)  # type: ignore[attr-defined]
+        yield (
+            "training",
+            (f"{samples} samples, " if samples is not None else "")
+            + f"{trainer.num_training_batches} batches an epoch for each of {trainer.world_size} process(es), "
+            f"{total} optimizer steps in {trainer.max_epochs} epochs"
+            + (f", {accumulated} batches a step" if accumulated > 1 else ""),
+        )
+        yield "a batch", f"{self._shapes} for each process; the first came after {self._first_batch_s:.1f} s"
+        yield "losses", ", ".join(f"{float(loss):.4g}" for loss in self._losses)
+        yield "precision", f"{trainer.precision} on {pl_module.device}"
+        yield "memory", _memory(pl_module.device)
+        pauses = [later - sooner for sooner, later in zip(self._ended, self._ended[1:], strict=False)]
+        if pauses:
+            step, left = statistics.median(pauses), total - self._first_step
+            yield "a step", f"{step:.3g} s, the median of {len(pauses)}, waiting for data included"
+            yield "the rest", f"{_duration(step * left)} for {left} steps at that pace, without evaluations"
+
+
+def _shapes(batch: Mapping[str, Any]) -> str:
+    """Say what a batch has as its input.
+
+    >>> _shapes({"input": [torch.zeros(8, 3, 4, 16, 16, dtype=torch.uint8)] * 2})
+    '8 samples, 2 views of 8 x 3 x 4 x 16 x 16, uint8'
+    """
+    views = batch["input"] if isinstance(batch["input"], list | tuple) else [batch["input"]]
+    sizes: dict[str, int] = {}
+    for view in views:
+        size = f"{' x '.join(map(str, view.shape))}, {str(view.dtype).removeprefix('torch.')}"
+        sizes[size] = sizes.get(size, 0) + 1
+    listed = " and ".join(f"{count} view{'s' if count > 1 else ''} of {size}" for size, count in sizes.items())
+    return f"{batch_length(batch)} samples, {listed}"
+
+
+def _memory(device: torch.device) -> str:
+    """Say how much memory was used at most: of the GPU, without one of this process."""
+    if device.type == "cuda":
+        whole = torch.cuda.get_device_properties(device).total_memory
+        return f"{torch.cuda.max_memory_reserved(device) / 1e9:.1f} of {whole / 1e9:.1f} GB of the GPU at most"
+    # In kB on Linux, the only system on which this is not in bytes.
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB of this process at most"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    >>> _duration(59), _duration(3 * 3600 + 120), _duration(50 * 3600)
+    ('59 s', '3 h 2 min', '2 days 2 h')
+    """
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if hours < 1:
+        return f"{minutes:.0f} min"
+    if days < 2:
+        return f"{int(hours)} h {int(minutes) % 60} min"
+    return f"{int(days)} days {int(hours) % 24} h"
