@@ -123,7 +123,10 @@ def _test_settings(written: Path) -> dict[str, Any]:
 
 def _why_no_features(job: Job) -> str | None:
     if not hasattr(job.model, "trunk"):
-        return f"{type(job.model).__name__} has no trunk apart from its classifier, so no features"
+        name = type(job.model).__name__
+        return (
+            f"{name} has no trunk apart from its classifier; model: trunk_features, pretrained.path=CHECKPOINT has one"
+        )
     missing = [split for split in (_BANK, _QUERY) if not job.config["datamodule"].get(split)]
     return f"the data has no {' and no '.join(missing)} split" if missing else None
 
