@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eztorch.callbacks.publishing import say
 from eztorch.callbacks.throughput import batch_length
+
+# Samples that are read to know how long one takes.
+_READ = 8
 
 
 class Rehearsal(Callback):
@@ -32,7 +36,7 @@ class Rehearsal(Callback):
         self._epoch_began = self._first_batch_s = 0.0
         self._ended: list[float] = []
         self._losses: list[torch.Tensor] = []
-        self._shapes = ""
+        self._shapes, self._samples = "", 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Know the step that the training starts or continues from."""
@@ -46,7 +50,7 @@ class Rehearsal(Callback):
         """Keep when the first batch came, and what it is."""
         if not self._shapes:
             self._first_batch_s = time.perf_counter() - self._epoch_began
-            self._shapes = _shapes(batch)
+            self._shapes, self._samples = _shapes(batch), batch_length(batch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -82,10 +86,40 @@ class Rehearsal(Callback):
         yield "precision", f"{trainer.precision} on {pl_module.device}"
         yield "memory", _memory(pl_module.device)
         pauses = [later - sooner for sooner, later in zip(self._ended, self._ended[1:], strict=False)]
-        if pauses:
-            step, left = statistics.median(pauses), total - self._first_step
-            yield "a step", f"{step:.3g} s, the median of {len(pauses)}, waiting for data included"
-            yield "the rest", f"{_duration(step * left)} for {left} steps at that pace, without evaluations"
+        if not pauses:
+            return
+        step, left = statistics.median(pauses), total - self._first_step
+        taken = self._samples * accumulated / step
+        yield "a step", f"{step:.3g} s, the median of {len(pauses)}: {taken:.3g} samples/s for each process"
+        loader: Any = trainer.train_dataloader
+        seconds = _seconds_a_sample(loader) if loader.num_workers else None
+        if seconds:
+            # The first batches were read ahead, so the steps do not say whether the workers keep up.
+            given = min(loader.num_workers, _cores() / trainer.num_devices) / seconds
+            verdict = "enough" if given >= taken else "fewer than it takes: it will wait"
+            yield (
+                "reading",
+                f"{1000 * seconds:.3g} ms a sample; {loader.num_workers} worker(s) on the {_cores()} cores here give "
+                f"about {given:.3g} samples/s to each process, {verdict}",
+            )
+            step = max(step, self._samples * accumulated / given)
+        yield "the rest", f"{_duration(step * left)} for {left} steps at that pace, without evaluations"
+
+
+def _seconds_a_sample(loader: Any) -> float | None:
+    """Return how long it takes to read a sample of a loader, as one worker does it; None where that is not known."""
+    if loader.batch_sampler is None or not hasattr(loader.dataset, "__getitem__"):
+        return None
+    addresses = next(iter(loader.batch_sampler))[:_READ]
+    begin = time.perf_counter()
+    for address in addresses:
+        loader.dataset[address]
+    return (time.perf_counter() - begin) / len(addresses)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shapes(batch: Mapping[str, Any]) -> str:
@@ -108,8 +142,12 @@ def _memory(device: torch.device) -> str:
     if device.type == "cuda":
         whole = torch.cuda.get_device_properties(device).total_memory
         return f"{torch.cuda.max_memory_reserved(device) / 1e9:.1f} of {whole / 1e9:.1f} GB of the GPU at most"
-    # In kB on Linux, the only system on which this is not in bytes.
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB of this process at most"
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "not known on this system"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of this process at most"
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch.utils.data import DataLoader
 
+from eztorch.callbacks.rehearsal import _seconds_a_sample
 from eztorch.engine.launch import main
 from eztorch.engine.rehearsal import _moved
 
@@ -36,7 +38,7 @@ def files_of(folder: Path) -> dict[Path, int]:
 
 
 def rows_of(told: str) -> dict[str, str]:
-    names = ("training", "a batch", "losses", "precision", "memory", "a step", "the rest")
+    names = ("training", "a batch", "losses", "precision", "memory", "a step", "reading", "the rest")
     return {name: line[len(name) :].strip() for line in told.splitlines() for name in names if line.startswith(name)}
 
 
@@ -64,6 +66,31 @@ def test_rehearsal__takes_the_first_steps_of_the_training_and_keeps_nothing(
     assert "4 optimizer steps in 2 epochs" in rows["training"]
     assert rows["a batch"].startswith("4 samples, 2 views of 4 x 3 x ")
     assert rows["the rest"].endswith("for 4 steps at that pace, without evaluations")
+    assert "reading" not in rows  # the steps read themselves
+
+
+@pytest.mark.parametrize(("read_s", "verdict"), [(1e-6, "enough"), (1e6, "fewer than it takes: it will wait")])
+def test_rehearsal__says_whether_workers_keep_up(tmp_path, capsys, monkeypatch, read_s, verdict):
+    monkeypatch.setattr("eztorch.callbacks.rehearsal._seconds_a_sample", lambda loader: read_s)
+    words = [*CLASSIFIER, f"dir.root={tmp_path}", "~datamodule.test", "datamodule.train.loader.num_workers=1"]
+    assert main("supervised", [*words, "--dry-run"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["reading"].endswith(verdict)
+    assert ("days" in rows["the rest"]) == (read_s > 1)
+
+
+def test_seconds_a_sample__reads_samples_of_the_first_batch():
+    read = []
+
+    class Samples(list):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    seconds = _seconds_a_sample(DataLoader(Samples(range(20)), batch_size=3))
+    assert read == [0, 1, 2]
+    assert 0 < seconds < 1
+    assert _seconds_a_sample(DataLoader(Samples(range(20)), batch_size=None)) is None
 
 
 def test_rehearsal__of_a_classifier_validates_and_tests(tmp_path, capsys, caplog):
