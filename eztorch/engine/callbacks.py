@@ -55,10 +55,10 @@ _FILES = {
 def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, command: str = "") -> list[Any]:
     """Build the callbacks of the configuration and the default ones of the task.
 
-    A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
-    that are not absolute are taken within the run directory. A task that takes features leaves out the callbacks that
-    do nothing then, such as the probes and the checkpoints of a recipe for training; a linear probe and a scorecard
-    have none of them.
+    A callback of the configuration takes the place of the default of the same name; keys without a `_target_` are added
+    to that default, and `null` leaves it out. Paths that are not absolute are taken within the run directory. A task
+    that takes features leaves out the callbacks that do nothing then, such as the probes and the checkpoints of a
+    recipe for training; a linear probe and a scorecard have none of them.
 
     Args:
         config: Resolved configuration.
@@ -74,7 +74,10 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         asked = {}
     if not isinstance(asked, Mapping):
         raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
-    specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command), **asked}
+    specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command)}
+    for name, spec in asked.items():
+        adds = isinstance(spec, Mapping) and not is_spec(spec) and name in specs
+        specs[name] = {**specs[name], **spec} if adds else spec
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
 
-from eztorch.callbacks import NetworkSummary, ProgressBar, ThroughputMonitor
+from eztorch.callbacks import FailureMonitor, NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
+from eztorch.utils.errors import ConfigError
 
 OF_TRAINING = {
     "knn": {"_target_": "eztorch.callbacks.KNNEvaluator"},
@@ -34,3 +35,16 @@ def test_build_callbacks__keeps_all_of_them_in_training(tmp_path):
 def test_build_callbacks__has_a_summary_where_the_trainer_is_to_give_one(tmp_path, asked):
     built = build_callbacks({"trainer": {"enable_model_summary": asked}}, "pretrain", tmp_path)
     assert any(isinstance(one, NetworkSummary) for one in built) == asked
+
+
+def test_build_callbacks__adds_keys_without_a_target_to_the_default(tmp_path):
+    config = {"callbacks": {"failures": {"max_failure_share": 0.25}, "progress_bar": None}}
+    callbacks = {type(callback): callback for callback in build_callbacks(config, "supervised", tmp_path)}
+    assert callbacks[FailureMonitor]._max_failure_share == 0.25
+    assert callbacks[FailureMonitor]._file == tmp_path / "failed_samples.csv"
+    assert ProgressBar not in callbacks
+
+
+def test_build_callbacks__names_what_is_no_callback(tmp_path):
+    with pytest.raises(ConfigError, match=r"callbacks.mine: expected a mapping with a _target_ or null"):
+        build_callbacks({"callbacks": {"mine": {"every_n_steps": 3}}}, "supervised", tmp_path)
