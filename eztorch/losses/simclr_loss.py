@@ -75,9 +75,9 @@ def dcl_loss(
         return (others - positives).mean()
     if not sigma > 0:
         raise ConfigError(f"sigma={sigma}; expected a value above 0.")
-    pairs = z if everyone is None else everyone
-    pairs = pairs.to(logits.dtype)
-    agreement = torch.einsum("vnd,wnd->vwn", pairs, pairs).div(sigma).exp()
+    pairs = (z if everyone is None else everyone).to(logits.dtype)
+    with torch.autocast(z.device.type, enabled=False):
+        agreement = torch.einsum("vnd,wnd->vwn", pairs, pairs).div(sigma).exp()
     mean = agreement.mean(dim=2).gather(1, _others(views, z.device))[:, None]  # (V, 1, V - 1)
     weights = 2 - (positives * temp / sigma).exp() / mean
     return (others - weights * positives).mean()

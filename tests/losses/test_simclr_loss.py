@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_collapsed_features__give_the_logarithm_of_what_they_are_compared_with()
     assert float(dcl_loss(same, temp=0.1)) == pytest.approx(math.log(6))
 
 
-@pytest.mark.parametrize("loss", [simclr_loss, dcl_loss])
+@pytest.mark.parametrize("loss", [simclr_loss, dcl_loss, partial(dcl_loss, sigma=0.5)])
 def test_under_autocast__is_float32(slow, loss):
     z = slow.unit(2, 4, 7).detach().bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
