@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -75,7 +78,8 @@ def keep_branches(teacher: nn.Module) -> None:
     Args:
         teacher: Changed in place; of our trunks, and of those of torchvision, timm and pytorchvideo.
     """
-    for module in teacher.modules():
+    modules: Iterable[Any] = teacher.modules()
+    for module in modules:
         if isinstance(module, DropPath):
             module.rate = 0.0
         elif isinstance(module, StochasticDepth):
