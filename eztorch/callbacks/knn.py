@@ -50,6 +50,8 @@ class KNNEvaluator(Callback):
     ) -> None:
         if k < 1 or every_n_epochs < 1:
             raise ConfigError(f"KNNEvaluator: k={k} and every_n_epochs={every_n_epochs} must be positive.")
+        if not temperature > 0:
+            raise ConfigError(f"KNNEvaluator: temperature={temperature} must be positive.")
         self._k = k
         self._temperature = temperature
         self._every_n_epochs = every_n_epochs
