@@ -1,4 +1,4 @@
-"""What another process raised, a loader's worker or one of the same run, told in a line."""
+"""What others raised, a loader's worker, another process of the run, or Lightning, told in a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eztorch.utils.errors import DataError, EztorchError
+from eztorch.utils.errors import ConfigError, DataError, EztorchError
 
 _CAUGHT = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n")
 _OURS = re.compile(
@@ -22,13 +22,19 @@ def worker_errors_told() -> Iterator[None]:
     """Turn an error of ours that torch brought from a worker, with its traceback, into its message alone.
 
     Where another process of the run has ended, this one ends at the next exchange: its traceback would hide the reason,
-    which the other has told.
+    which the other has told. What Lightning refuses, such as a checkpoint by a metric that there is not, is an error of
+    the configuration.
 
     Raises:
         DataError: That message.
+        ConfigError: That of Lightning.
     """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     try:
         yield
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
     except (RuntimeError, EztorchError) as error:
         message = _PEER_LEFT if _LOST.search(str(error)) else told_by_worker(str(error))
         if message is None:
