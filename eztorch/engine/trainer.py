@@ -13,6 +13,7 @@ from typing import Any
 from eztorch.engine.environment import prepare_slurm, slurm_tasks, torchrun_tasks
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 _PRECISIONS = {16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed", 32: "32-true", "32": "32-true"}
 _HALF = "16-mixed"
@@ -120,8 +121,10 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
     """Return the arguments of the Trainer that follow from where the job stands.
 
     Raises:
-        ConfigError: A precision or synchronised batch norm that this accelerator does not have.
+        ConfigError: A precision or synchronised batch norm that this accelerator does not have, or no batches to
+            accumulate.
     """
+    as_count(trainer.get("accumulate_grad_batches", 1), "trainer.accumulate_grad_batches", at_least=1)
     precision = _PRECISIONS.get(trainer.get("precision", 32), trainer.get("precision", 32))
     if placement.accelerator == "cpu" and precision == _HALF:
         raise ConfigError(

@@ -122,3 +122,9 @@ def test_trainer_arguments__half_precision_needs_a_gpu():
 def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
     with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs.*2 processes"):
         trainer_arguments({"sync_batchnorm": True}, Placement("cpu", 2, 1))
+
+
+@pytest.mark.parametrize("batches", [0, -1, 1.5, "many"])
+def test_trainer_arguments__accumulate_at_least_one_batch(batches):
+    with pytest.raises(ConfigError, match="trainer.accumulate_grad_batches"):
+        trainer_arguments({"accumulate_grad_batches": batches}, Placement("cpu", 1, 1))

@@ -18,7 +18,7 @@ _PEER_LEFT = "another process of this run has ended; what it says is the reason.
 
 
 @contextmanager
-def worker_errors_told() -> Iterator[None]:
+def foreign_errors_told() -> Iterator[None]:
     """Turn an error of ours that torch brought from a worker, with its traceback, into its message alone.
 
     Where another process of the run has ended, this one ends at the next exchange: its traceback would hide the reason,
@@ -29,17 +29,33 @@ def worker_errors_told() -> Iterator[None]:
         DataError: That message.
         ConfigError: That of Lightning.
     """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     try:
         yield
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except (RuntimeError, EztorchError) as error:
-        message = _PEER_LEFT if _LOST.search(str(error)) else told_by_worker(str(error))
-        if message is None:
+    except Exception as error:
+        told = _told(error)
+        if told is None:
             raise
-        raise DataError(message) from error
+        raise told from error
+
+
+def _told(error: Exception) -> EztorchError | None:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    refused = isinstance(error, ValueError) and _raised_by_lightning(error)
+    if refused or isinstance(error, MisconfigurationException):
+        return ConfigError(str(error).strip())
+    if not isinstance(error, RuntimeError | EztorchError):
+        return None
+    message = _PEER_LEFT if _LOST.search(str(error)) else told_by_worker(str(error))
+    return None if message is None else DataError(message)
+
+
+def _raised_by_lightning(error: Exception) -> bool:
+    """Say whether the line that raised an error is Lightning's own."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("lightning.")
 
 
 def told_by_worker(text: str) -> str | None:
