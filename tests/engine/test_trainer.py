@@ -126,5 +126,5 @@ def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
 
 @pytest.mark.parametrize("batches", [0, -1, 1.5, "many"])
 def test_trainer_arguments__accumulate_at_least_one_batch(batches):
-    with pytest.raises(ConfigError, match="trainer.accumulate_grad_batches"):
+    with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches"):
         trainer_arguments({"accumulate_grad_batches": batches}, Placement("cpu", 1, 1))
