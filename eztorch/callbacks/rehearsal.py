@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -72,14 +73,13 @@ class Rehearsal(Callback):
             say(trainer, "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items()))
 
     def _rows(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[tuple[str, str]]:
-        accumulated, total = trainer.accumulate_grad_batches, int(trainer.estimated_stepping_batches)
+        accumulated, total = trainer.accumulate_grad_batches, trainer.estimated_stepping_batches
         samples = getattr(trainer.datamodule, "train_num_samples", None)  # type: ignore[attr-defined]
         yield (
             "training",
             (f"{samples} samples, " if samples is not None else "")
             + f"{trainer.num_training_batches} batches an epoch for each of {trainer.world_size} process(es), "
-            f"{total} optimizer steps in {trainer.max_epochs} epochs"
-            + (f", {accumulated} batches a step" if accumulated > 1 else ""),
+            f"{_length(trainer)}" + (f", {accumulated} batches a step" if accumulated > 1 else ""),
         )
         yield "a batch", f"{self._shapes} for each process; the first came after {self._first_batch_s:.1f} s"
         yield "losses", ", ".join(f"{float(loss):.4g}" for loss in self._losses)
@@ -103,7 +103,15 @@ class Rehearsal(Callback):
                 f"about {given:.3g} samples/s to each process, {verdict}",
             )
             step = max(step, self._samples * accumulated / given)
-        yield "the rest", f"{_duration(step * left)} for {left} steps at that pace, without evaluations"
+        if math.isfinite(left):
+            yield "the rest", f"{_duration(step * left)} for {left:.0f} steps at that pace, without evaluations"
+
+
+def _length(trainer: Trainer) -> str:
+    total = trainer.estimated_stepping_batches
+    if not math.isfinite(total):
+        return "no last step"
+    return f"{total:.0f} optimizer steps" + (f" in {trainer.max_epochs} epochs" if trainer.max_steps < 0 else "")
 
 
 def _seconds_a_sample(loader: Any) -> float | None:
