@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import get_worker_info
 
+from eztorch.utils.errors import DataError
+
 # Bytes up to which a tensor travels with the message, so that who keeps it does not keep the file of the batch.
 _SMALL = 1 << 16
 # Where tensors begin in the file, in bytes: a multiple of the size of every type of number.
@@ -105,7 +107,7 @@ def _mapped(passed: Any, size: int) -> Tensor:
     try:
         file = passed.detach()
     except (EOFError, ConnectionError, FileNotFoundError) as error:  # what these say names neither worker nor batch
-        raise RuntimeError(
+        raise DataError(
             "A loader worker ended before the batch that it had read arrived: it crashed, or was killed, perhaps for "
             "want of memory. With num_workers=0 the error of a crash is seen."
         ) from error

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 from eztorch.utils.errors import ConfigError, DataError, EztorchError
 
-_CAUGHT = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n")
+_CAUGHT = re.compile(r"Caught \w+ in (DataLoader worker process|pin memory thread for device) \d+\.\n")
 _OURS = re.compile(
     r"^eztorch(?:\.\w+)+: ", re.MULTILINE
 )  # how the line of a traceback begins that names an error of ours
 
+# A worker that ends without a word: torch tells which, and of a signal by which.
+_DIED = re.compile(r"DataLoader worker \(pid(\(s\))? [\d, ]+\) (exited unexpectedly|is killed by signal: [^.]+)")
 _LOST = re.compile(r"Connection (closed|reset) by peer")  # by gloo
 _PEER_LEFT = "another process of this run has ended; what it says is the reason."
 
@@ -46,6 +48,12 @@ def _told(error: Exception) -> EztorchError | None:
         return ConfigError(str(error).strip())
     if not isinstance(error, RuntimeError | EztorchError):
         return None
+    died = _DIED.search(str(error))
+    if died is not None:
+        return DataError(
+            f"{died[0]}: it crashed, or was killed, perhaps for want of memory. With num_workers=0 the error of a "
+            "crash is seen."
+        )
     message = _PEER_LEFT if _LOST.search(str(error)) else told_by_worker(str(error))
     return None if message is None else DataError(message)
 

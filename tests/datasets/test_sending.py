@@ -127,5 +127,5 @@ class Departed:
 
 @pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), ConnectionRefusedError(), FileNotFoundError()])
 def test_a_batch_of_a_worker_that_has_died__says_so(error):
-    with pytest.raises(RuntimeError, match="A loader worker ended before the batch that it had read arrived"):
+    with pytest.raises(DataError, match="A loader worker ended before the batch that it had read arrived"):
         sending._mapped(Departed(error), 1)

@@ -26,3 +26,23 @@ def test_foreign_errors_told__of_values_that_lightning_raises_alone():
     with pytest.raises(ValueError, match="could not convert") as caught, foreign_errors_told():
         float("fast")
     assert not isinstance(caught.value, ConfigError)
+
+
+@pytest.mark.parametrize(
+    "text",  # torch's, of its handler of a signal and of its wait for a batch
+    [
+        "DataLoader worker (pid 20797) exited unexpectedly with exit code 3. Details are lost due to multiprocessing.",
+        "DataLoader worker (pid 20797) is killed by signal: Killed. ",
+        "DataLoader worker (pid(s) 22803, 22804) exited unexpectedly",
+    ],
+)
+def test_foreign_errors_told__of_a_worker_that_ends_without_a_word(text):
+    reason = r"^DataLoader worker \(pid.*\) (exited|is killed).*: it crashed, or was killed, .* With num_workers=0"
+    with pytest.raises(DataError, match=reason), foreign_errors_told():
+        raise RuntimeError(text)
+
+
+def test_foreign_errors_told__of_a_worker_whose_batch_was_being_pinned():
+    text = "Caught DataError in pin memory thread for device 0.\nTraceback ...\neztorch.utils.errors.DataError: ended\n"
+    with pytest.raises(DataError, match=r"^ended$"), foreign_errors_told():
+        raise RuntimeError(text)
