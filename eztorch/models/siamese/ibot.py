@@ -91,8 +91,6 @@ class IBOTModel(SiameseModel):
         super().__init__(**without(keys, SelfDistillationKeys))
         self._check_networks()
         self.require_all_views()
-        if self.plan.num_global_crops < 2:
-            raise ConfigError("num_global_crops=1: a crop has to be both a key and a query; write at least 2.")
         if len(mask_ratio) != 2 or not 0 < mask_ratio[0] <= mask_ratio[1] < 1:
             raise ConfigError(f"mask_ratio={list(mask_ratio)}; expected two rising shares between 0 and 1.")
         self.mask_ratio, self.mask_prob = (mask_ratio[0], mask_ratio[1]), share("mask_prob", mask_prob)
