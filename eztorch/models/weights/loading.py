@@ -109,6 +109,11 @@ def load_weights(
     label = f"{file.path} ({origin(file.tensors)}{under})"
     report = load_tensors(module, file.tensors, label, pattern=pattern, strict=strict, inflation=inflation)
     rank_zero_only(_log.info)(str(report))
+    if _counts_places(file.tensors) and any(getattr(part, "positions", None) == "fixed" for part in module.modules()):
+        rank_zero_only(_log.warning)(
+            f"{file.path} looks like VideoMAE's: its positions, which are not in the file, are of the places in the "
+            "sequence, and those of the network of each side. Write trunk.positions=sequence to have what it had there."
+        )
     return report
 
 
@@ -249,6 +254,11 @@ def _with_joined_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             del joined[name], joined[f"{stem}v_bias"]
             joined[f"{stem}qkv.bias"] = torch.cat([query, torch.zeros_like(query), value])
     return joined
+
+
+def _counts_places(tensors: Mapping[str, Tensor]) -> bool:
+    """Say whether a file is of VideoMAE's code, which makes its positions anew: biases kept apart, and no positions."""
+    return any(name.endswith(".attn.q_bias") for name in tensors) and not any(map(_POSITIONS.match, tensors))
 
 
 def _follows_from_sizes(name: str, value: Tensor) -> bool:

@@ -148,6 +148,17 @@ def test_loading__weights_of_half_precision_take_that_of_the_network():
     assert (net[0].weight == 2).all()
 
 
+@pytest.mark.parametrize(("positions", "warns"), [("fixed", True), ("sequence", False)])
+def test_loading__says_that_the_positions_of_videomae_are_others(tmp_path, caplog, positions, warns):
+    network = create_vit("tiny", patch=(2, 16, 16), depth=1, positions=positions)
+    state = network.state_dict()
+    biases = state.pop("blocks.0.attn.qkv.bias")
+    state |= {"blocks.0.attn.q_bias": biases[:192].clone(), "blocks.0.attn.v_bias": biases[384:].clone()}
+    torch.save({"model": under("encoder.", state)}, tmp_path / "videomae.pth")
+    load_weights(network, tmp_path / "videomae.pth")
+    assert any("trunk.positions=sequence" in message for message in caplog.messages) == warns
+
+
 def test_loading__the_table_has_every_weight_once(tmp_path, caplog):
     net = create_resnet3d_basic(model_depth=18)
     state = under("backbone.", create_resnet("resnet18").state_dict()) | {"projector.0.weight": torch.ones(2)}
