@@ -148,6 +148,17 @@ def test_loading__weights_of_half_precision_take_that_of_the_network():
     assert (net[0].weight == 2).all()
 
 
+def test_loading__blocks_with_more_in_them_are_refused_unless_asked_for():
+    """Such as the factors of DINOv2 and BEiT behind each branch."""
+    network = create_vit("tiny", depth=2)
+    state = network.state_dict() | {f"blocks.{i}.ls{j}.gamma": torch.ones(192) for i in (0, 1) for j in (1, 2)}
+    with pytest.raises(ConfigError, match=r"4 weights in its blocks .* no place for: blocks\.0\.ls1\.gamma"):
+        load_tensors(network, state)
+    assert len(load_tensors(network, state, strict=False).left_over) == 4
+    masks = {"blocks.0.attn_mask": torch.zeros(4, 4), "mask_token": torch.zeros(1, 1, 192)}
+    assert len(load_tensors(network, network.state_dict() | masks).left_over) == 2
+
+
 @pytest.mark.parametrize(("positions", "warns"), [("fixed", True), ("sequence", False)])
 def test_loading__says_that_the_positions_of_videomae_are_others(tmp_path, caplog, positions, warns):
     network = create_vit("tiny", patch=(2, 16, 16), depth=1, positions=positions)
