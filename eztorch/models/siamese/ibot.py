@@ -25,7 +25,7 @@ from eztorch.models.siamese.self_distillation import (
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.steps import pass_at
 from eztorch.models.trunks.vit import VisionTransformer
-from eztorch.modules import draw_hidden, sum_over_processes
+from eztorch.modules import batch_norms, draw_hidden, sum_over_processes
 from eztorch.utils.distributed import rank, world_size
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -240,4 +240,9 @@ class IBOTModel(SiameseModel):
             raise ConfigError(
                 "The projector of iBOT gives the scores of class and patch tokens: write model.projector._target_="
                 "eztorch.models.heads.IBOTHead, model.predictor=null and model.normalize_outputs=false."
+            )
+        if batch_norms(self.projector):
+            raise ConfigError(
+                "The head of iBOT gets as many rows of each view as can be hidden, and where fewer are, its batch "
+                "statistics would be of rows that stand for nothing: write model.projector.norm_layer=null."
             )
