@@ -13,7 +13,7 @@ from eztorch.data.commands import DATA
 from eztorch.engine.arguments import FLAGS, unknown_flag
 from eztorch.engine.help import overview
 from eztorch.engine.launch import main as launch
-from eztorch.engine.launch import report_error
+from eztorch.engine.launch import print_any_name, report_error
 from eztorch.engine.tasks import TASKS
 from eztorch.predictions.commands import PREDICTIONS
 from eztorch.utils.errors import ConfigError, EztorchError
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status; see `eztorch.engine.launch.main`.
     """
+    print_any_name()
     try:
         status = _answer(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()

@@ -171,7 +171,7 @@ def append_failures(path: Path, rows: Sequence[tuple[Any, ...]]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:  # names need not be text
         writer = csv.writer(file)
         if is_new:
             writer.writerow(_COLUMNS)

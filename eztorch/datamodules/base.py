@@ -24,7 +24,7 @@ from eztorch.utils.errors import ConfigError, EztorchError
 from eztorch.utils.names import choose
 
 SPLITS = ("train", "val", "test")
-_STAGES: dict[str | None, tuple[str, ...]] = {
+STAGES: dict[str | None, tuple[str, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
@@ -65,6 +65,7 @@ class BaseDataModule(LightningDataModule, ABC):
     Attributes:
         num_classes: Number of classes.
         specs: The mappings of the splits that there are.
+        test_follows: Whether a test follows the training: its samples are then looked for before the training.
 
     Raises:
         ConfigError: A split has an unknown key, no batch size or a loader that cannot be.
@@ -92,6 +93,7 @@ class BaseDataModule(LightningDataModule, ABC):
         self.specs = {split: spec for split, spec in zip(SPLITS, (train, val, test), strict=True) if spec is not None}
         for split, spec in self.specs.items():
             check_split(spec, split, known=self.split_keys)
+        self.test_follows = False
         self._datasets: dict[tuple[str, str], Dataset[Any]] = {}
         self._all_classes: int | None = None  # how many there are, where classes are chosen
         self._chosen_classes: dict[str, tuple[int, ...] | None] = {}  # by split
@@ -121,7 +123,7 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Make the datasets of a stage."""
-        for split in _STAGES[stage]:
+        for split in (*STAGES[stage], *(["test"] if stage == "fit" and self.test_follows else [])):
             if split in self.specs:
                 self.dataset(split)
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 from typing_extensions import TypedDict, Unpack
 
-from eztorch.datamodules.base import BaseDataModule
+from eztorch.datamodules.base import STAGES, BaseDataModule
 from eztorch.datamodules.sources import data_folder, read_sources
 from eztorch.datasets.image_dataset import ImageDataset
 from eztorch.datasets.image_folder import class_folders, list_images
@@ -142,8 +142,9 @@ class ImageBaseDataModule(BaseDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Make the datasets of a stage; with `resident`, bring them to the device."""
         super().setup(stage)
-        for memory in self._memories.values():
-            memory.load()
+        for split in STAGES[stage]:
+            if split in self._memories:
+                self._memories[split].load()
 
     def dataset(self, split: str, *, read_as: str | None = None) -> Dataset[Any]:
         """Return the dataset of a split; see `BaseDataModule.dataset`."""

@@ -35,9 +35,10 @@ def without_missing(
     paths = listed([videos.full_path(index) for index in missing[:10]], most=3)
     text = f"{key}: {len(missing)} of its {len(videos)} videos are missing, among them {paths.partition(' and ')[0]}."
     if len(missing) == len(videos):
+        own = key.removesuffix(".datadir") if key.endswith(".datadir") else f"datamodule.{split}.dataset"
         raise DataError(
-            f"{text} Their paths start from datamodule.video_path_prefix (or {key.rpartition('.')[0]}."
-            "video_path_prefix); is it another folder, or is another decoder meant?"
+            f"{text} Their paths start from datamodule.video_path_prefix (or {own}.video_path_prefix); is it another "
+            "folder, or is another decoder meant?"
         )
     if on_missing == "error":
         raise DataError(f"{text} Write datamodule.on_missing=warn to go on without them.")

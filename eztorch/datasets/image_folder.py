@@ -37,7 +37,7 @@ def list_images(folder: str | Path, classes: Sequence[str] = (), *, ignore_other
     labels: list[int] = []
     for label, name in enumerate(names):
         if name in found:
-            files = list(_images(root / name, name))
+            files = list(_images(root / name, name, set()))
             if not files:
                 raise DataError(f"{root / name}: there is no image ({' '.join(IMAGE_EXTENSIONS)}) in this folder.")
             paths += files
@@ -66,11 +66,16 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
 
 
-def _images(folder: Path, relative: str) -> Iterator[str]:
+def _images(folder: Path, relative: str, seen: set[str]) -> Iterator[str]:
+    """Give the images below a folder, links followed, no folder twice: a link may lead back up."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir() and not entry.name.startswith("."):
-                yield from _images(folder / entry.name, f"{relative}/{entry.name}")
+                yield from _images(folder / entry.name, f"{relative}/{entry.name}", seen)
             elif is_image(entry.name):
                 yield f"{relative}/{entry.name}"
 

@@ -7,6 +7,7 @@ by itself (`srun`, `torchrun`) each of them composes the same job from the same 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -44,6 +45,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, script: str | None = N
         used (the reason is on standard error), 130 interrupted from the keyboard.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    print_any_name()
     try:
         return _answer(TASKS[task], words, Program(task, script))
     except EztorchError as error:
@@ -55,6 +57,12 @@ def main(task: str, argv: Sequence[str] | None = None, *, script: str | None = N
         if isinstance(stop.__context__, KeyboardInterrupt):
             return 130
         raise
+
+
+def print_any_name() -> None:
+    """Let standard output take file names that are not of its encoding, as they are; their bytes need not be text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def report_error(error: EztorchError, program: str) -> int:

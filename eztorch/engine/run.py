@@ -60,8 +60,13 @@ def fit(job: Job) -> Metrics:
 
 def fit_and_test(job: Job) -> Metrics:
     """Train, then test the final weights, or those of `test.ckpt_path`, when there is a test split."""
+    from eztorch.datamodules import BaseDataModule
+
+    has_test = bool(job.config["datamodule"].get("test"))
+    if isinstance(job.datamodule, BaseDataModule):
+        job.datamodule.test_follows = has_test
     metrics = fit(job)
-    if job.config["datamodule"].get("test"):
+    if has_test:
         asked = (job.config.get("test") or {}).get("ckpt_path")
         metrics |= run_test(job, None if asked is None else find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
     return metrics

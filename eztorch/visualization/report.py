@@ -170,7 +170,7 @@ def _differences(differences: Sequence[tuple[str, Any, Any]], recipe: str | None
 def _failures(path: Path) -> str:
     if not path.exists():
         return ""
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8", errors="replace") as lines:
         header, *rows = csv.reader(lines)
     more = len(rows) - _MOST_FAILURES
     note = f"<p>{len(rows)} in all" + (f", the first {_MOST_FAILURES} of them here" if more > 0 else "") + ".</p>"

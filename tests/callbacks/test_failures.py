@@ -7,8 +7,9 @@ import torch
 from tiny_run import TinyData, TinyModule, fit, make_trainer
 
 from eztorch.callbacks import FailureMonitor, ProgressBar, ScalarLogger
-from eztorch.callbacks.failures import _num_samples
+from eztorch.callbacks.failures import _num_samples, append_failures
 from eztorch.utils.errors import ConfigError, DataError
+from eztorch.visualization.report import write_report
 
 
 class Failure(NamedTuple):
@@ -170,3 +171,12 @@ def test_failure_monitor__leaves_loaders_alone_whose_samples_it_cannot_count(tmp
     assert run.trainer.global_step == 8
     assert "val/n_evaluated" not in run.trainer.callback_metrics
     assert "val/n_evaluated" in fit(tmp_path, [FailureMonitor(tmp_path / "failed.csv")]).trainer.callback_metrics
+
+
+def test_append_failures__takes_names_in_any_encoding_and_the_report_shows_them(tmp_path):
+    rows = [("train", 0, 3, "d/n\udce9.mp4", "pyav", "no frames"), ("val", 0, 1, "d/né.mp4", "pyav", "no frames")]
+    append_failures(tmp_path / "failed_samples.csv", rows)
+    assert b"train,0,3,d/n\xe9.mp4,pyav" in (tmp_path / "failed_samples.csv").read_bytes()
+    page = write_report(tmp_path, title="t", command="c").read_text(encoding="utf-8")
+    assert "d/n\ufffd.mp4" in page
+    assert "d/né.mp4" in page

@@ -168,6 +168,12 @@ def test_experiment__needs_the_split(videos):
         Experiment(config, "val", 2)
 
 
+def test_experiment__of_images_says_that_it_reads_no_videos(capsys):
+    words = ["-cn", "supervised_resnet18_cifar10", "datamodule=images", "datamodule.train.global_batch_size=2"]
+    assert main(["data", "bench", *words, "dir.data=/data"]) == 2
+    assert "datamodule.train reads no videos; bench reads videos and folders of frames" in capsys.readouterr().err
+
+
 def row(rate, ratio=1.0, size=None):
     return Row(rate, ratio, {}, size)
 

@@ -1,6 +1,9 @@
 """The command line of `eztorch data`: help, mistakes, exit status."""
 
+import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -78,3 +81,25 @@ def test_data__mistakes_are_answered_in_a_line(capsys, words, reason):
 def test_eztorch__suggests_data_for_what_looks_like_it(capsys):
     assert main(["dta"]) == 2
     assert "Did you mean 'data'?" in capsys.readouterr().err
+
+
+def test_commands__print_and_write_names_in_any_encoding(tmp_path, draw, encode):
+    path = os.path.join(os.fsencode(tmp_path), b"in", b"n\xe9", b"\xe9.mp4")
+    os.makedirs(os.path.dirname(path))
+    shutil.copy(encode(tmp_path / "a.mp4", draw(0, 6)), path)
+    shutil.copy(path, path.replace(b"\xe9.mp4", b"b.mp4"))
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+
+    def run(*words):
+        command = [sys.executable, "-m", "eztorch", "data", *words]
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=120)
+        assert b"Traceback" not in done.stderr
+        return done.stdout
+
+    assert b"n\xe9/\xe9.mp4: same content as n\xe9/b.mp4" in run(
+        "check", tmp_path / "in", "-o", tmp_path / "out", "--workers", "0"
+    )
+    run("split", tmp_path / "in", "-o", tmp_path / "lists", "--all", "train")
+    assert (tmp_path / "lists/classes.txt").read_bytes() == b"n\xe9\n"
+    run("bench", tmp_path / "in", "--seconds", "0.1", "--no-prepare", "--json", tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())["files"] == 2

@@ -125,6 +125,20 @@ def test_index__knows_videos_whose_end_is_missing(tmp_path, draw, encode, name, 
     assert (index(tmp_path)[name].fault, index(tmp_path)[f"whole{path.suffix}"].fault) == ("cut-off", None)
 
 
+def test_index__of_an_avi_with_moments_without_a_frame_is_ok(tmp_path, draw):
+    """The header of the file counts them as frames."""
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24, options={"bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number, picture in enumerate(draw(0, 24)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number + (number > 0), Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    one = index(tmp_path)["a.avi"]
+    assert (one.status, one.num_frames, one.duration) == ("ok", 24, 25 / 24)
+
+
 def test_index__knows_an_avi_whose_end_is_missing_behind_its_last_whole_picture(tmp_path, draw, encode):
     whole = encode(tmp_path / "whole.avi", draw(0, 72), "mpeg4", bf="2")
     with av.open(str(whole)) as container:

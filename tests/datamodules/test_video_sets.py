@@ -135,6 +135,15 @@ def test_something_v1__reads_folders_of_frames(put, tmp_path):
     assert names_and_labels(datamodule, "val") == [("8", 173)]
 
 
+def test_official_lists__whose_videos_are_elsewhere_name_the_key_of_the_folder(put, tmp_path):
+    put("annotations/something-something-v1-labels.csv", "\n".join(numbered(174, "Tearing something")))
+    put("annotations/something-something-v1-train.csv", "100218;class3\n")
+    put("annotations/something-something-v1-validation.csv", "8;class173\n")
+    keys = r"datamodule\.video_path_prefix \(or datamodule\.train\.dataset\.video_path_prefix\)"
+    with pytest.raises(DataError, match=rf"1 of its 1 videos are missing.* paths start from {keys}; is it another"):
+        datamodule_of("something_v1", tmp_path).dataset("train")
+
+
 def test_something_v2__reads_webm_videos_and_prepared_copies(put, tmp_path):
     labels = numbered(174, "Tearing something")
     put("labels/labels.json", json.dumps({name: str(index) for index, name in enumerate(labels)}))

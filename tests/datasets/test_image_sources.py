@@ -120,6 +120,13 @@ def test_folder__takes_the_classes_that_it_is_told(tmp_path):
     assert list_images(tmp_path, ["a", "b", "c", "d"]).classes == ("a", "b", "c", "d")
 
 
+def test_list_images__takes_no_folder_twice_where_links_go_round(tmp_path):
+    for name in ("a/one.png", "a/deep/two.png"):
+        save(tmp_path / name)
+    (tmp_path / "a/deep/up").symlink_to("..")
+    assert len(list_images(tmp_path).labels) == 2
+
+
 def test_folder__errors_name_it(tmp_path):
     with pytest.raises(DataError, match="nowhere: there is no such folder"):
         list_images(tmp_path / "nowhere")

@@ -16,6 +16,8 @@ from eztorch.engine.run import compile_networks, keep_metrics
 from eztorch.models.siamese import SCEModel
 from eztorch.utils.errors import ConfigError
 
+from ..datasets import image_layouts as layouts
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*has no use for"),  # the recipe's arguments of the frame decoder
     pytest.mark.filterwarnings("ignore:.*max_epochs=.* is not trainer.max_epochs"),
@@ -216,3 +218,23 @@ def test_keep_metrics__says_which_numbers_of_an_earlier_job_it_replaces(tmp_path
     kept = keep_metrics(path, {"knn/acc_1": 0.25, "knn/acc_5": 0.9, "knn/k": 20.0}, tell=tell)
     assert kept == {"knn/acc_1": 0.25, "knn/acc_5": 0.9, "knn/k": 20.0, "pretrain/loss": 3.0}
     assert caplog.messages == ([f"Replaced in {path}: knn/acc_1 (was 0.5)."] if tell else [])
+
+
+def test_supervised__without_its_test_images_ends_before_training(tmp_path, capsys):
+    for split in ("train", "val"):
+        layouts.write_folders(tmp_path / split, ["a", "b"], per_class=2)
+    loaders = [f"datamodule.{split}.loader.num_workers=0" for split in ("train", "val", "test")]
+    command = ["-cn", "supervised_resnet18_cifar10", "datamodule=images", f"dir.data={tmp_path}", *loaders]
+    small = [
+        "model.model.num_classes=2",
+        "model/trunk@model.model=convnet_tiny",
+        "datamodule.train.global_batch_size=2",
+    ]
+    crops = [f"datamodule.{split}.transform=null" for split in ("train", "val", "test")]
+    crops += [f"transform@model.{split}_transform=image_eval" for split in ("train", "val")]
+    run = ["trainer.accelerator=cpu", "trainer.max_epochs=1", f"dir.root={tmp_path}/out", "dir.exp=run"]
+    assert main("supervised", [*command, *small, *crops, *run]) == 2
+    assert f"datamodule.test: {tmp_path}/test: there is no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "out/run/checkpoints").exists()
+    assert main("supervised", [*command, *small, *crops, *run, "datamodule.test=null"]) == 0
+    assert (tmp_path / "out/run/checkpoints/last.ckpt").exists()

@@ -126,7 +126,7 @@ class Result:
         }
         content |= {"unavailable": self.unavailable, "best": self.best, "advice": self.advice(feed)}
         with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def _about_decoder(self, best: str) -> str:
         if len(self.decoders) == 1:

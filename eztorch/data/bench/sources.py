@@ -16,12 +16,13 @@ from eztorch.data.bench.throughput import Read, Shape, clip_read
 from eztorch.data.experiment import load_config
 from eztorch.data.listing import Medium, list_media
 from eztorch.datamodules.base import SPLITS
+from eztorch.datamodules.video import VideoBaseDataModule
 from eztorch.datasets.concat import Concat
 from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.subsets import Subset
-from eztorch.utils.config import build
+from eztorch.utils.config import build, locate
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose
 
@@ -74,8 +75,8 @@ class Files:
         kinds = {medium.kind for medium in media}
         if not kinds:
             raise DataError(
-                f"{', '.join(sources)}: there is no video and no folder of frames. Pictures of a data set are read as "
-                "an experiment does: eztorch data bench -cn EXPERIMENT dir.data=..."
+                f"{', '.join(sources)}: there is no video and no folder of frames. How fast pictures are read is "
+                "time/samples_per_s of a run."
             )
         if len(kinds) > 1:
             raise DataError(f"{', '.join(sources)}: there are videos and folders of frames; bench one after the other.")
@@ -108,6 +109,8 @@ class Experiment:
     def __init__(self, config: Mapping[str, Any], split: str, number: int) -> None:
         self._spec = config["datamodule"]
         choose({name: None for name in SPLITS if self._spec.get(name)}, split, "--split")
+        if not issubclass(locate(str(self._spec["_target_"])), VideoBaseDataModule):
+            raise ConfigError(f"datamodule.{split} reads no videos; bench reads videos and folders of frames.")
         own = self._spec[split]
         self.chosen: str | None = own.get("decoder") or self._spec.get("decoder") or "pyav"
         self.decoders: Sequence[str] = FILE_DECODERS if self.chosen in (*FILE_DECODERS, "auto") else (self.chosen,)

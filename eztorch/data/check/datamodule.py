@@ -46,7 +46,7 @@ def _read(datamodule: BaseDataModule, name: str) -> Split:
         try:
             split.items, split.classes = _items(datamodule.dataset(name))
         except DataError as error:
-            split.findings.append(Finding("bad-line", name, split.source, str(error)))
+            split.findings.append(Finding("bad-line", name, split.source, str(error).removeprefix(f"{split.source}: ")))
     split.num_classes = datamodule.num_classes
     for text in (str(one.message) for one in said):
         if "videos are missing" in text and name == "train":  # evaluation keeps them, so they are found one by one

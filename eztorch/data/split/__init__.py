@@ -99,7 +99,7 @@ def _write_classes(folder: Path, names: Sequence[str], official: str | None) -> 
         return
     lines = [f"{number} {name}" for number, name in enumerate(names, start=1)] if official == "ucf101" else names
     with atomic_file(folder / ("classInd.txt" if official == "ucf101" else "classes.txt")) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Source, Splits | None]:

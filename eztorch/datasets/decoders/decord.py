@@ -75,6 +75,8 @@ class _DecordSource(FrameSource):
         # A tolerance of "more than no frame": by default decord repeats the last good frame and says nothing.
         try:
             self._reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=num_threads, fault_tol=1e-9)
+        except UnicodeEncodeError as error:
+            raise UnreadableError("decord takes no path that is not UTF-8; use decoder 'pyav'") from error
         except (DECORDError, RuntimeError) as error:
             raise UnreadableError(
                 f"decord, whose FFmpeg is of 2019, cannot open this {file.codec.name} file; decoder 'pyav' reads more"

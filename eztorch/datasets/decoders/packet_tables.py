@@ -154,7 +154,10 @@ def _scan(file: PacketFile) -> _Scan:
     if packets and packets[-1][-1]:
         packets.pop()  # the file ends in the middle of this one
     pts, dts, durations, shown, keys, _ = map(list, zip(*packets, strict=True)) if packets else ([] for _ in range(6))
-    return _Scan(pts, dts, durations, np.array(shown, bool), np.array(keys, bool), len(packets) < file.stream.frames)
+    counted = len(packets)
+    if file.format == "avi" and dts and dts[-1] is not None:
+        counted = dts[-1] + 1  # its header counts moments, and at some of them no frame may begin
+    return _Scan(pts, dts, durations, np.array(shown, bool), np.array(keys, bool), counted < file.stream.frames)
 
 
 def _ordered_table(file: PacketFile, scan: _Scan, tick: int) -> PacketTable | None:

@@ -107,6 +107,18 @@ def two_streams(path: Path) -> None:
             container.mux(stream.encode())
 
 
+def with_dropped_frames(path: Path) -> None:
+    """Write an AVI file, 30 frames a second, with moments at which no frame begins: chunks of no bytes."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30, options={"g": "12", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for number, picture in enumerate(pictures(60)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number + (number > 0) + 2 * (number > 40), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
 def rotate(path: Path) -> None:
     """Write a rotation by a quarter into the track header of an MP4 file, as phones do."""
     data = bytearray(path.read_bytes())
@@ -231,6 +243,7 @@ RECIPES: dict[str, Callable[[Path], object]] = {
     "hevc.mp4": lambda p: encode(p, pictures(60), codec="libx265", **{"x265-params": "log-level=none:keyint=12"}),
     "mpeg4.mp4": lambda p: encode(p, pictures(60), codec="mpeg4", g="12", bf="2"),
     "mpeg4.avi": lambda p: encode(p, pictures(60), codec="mpeg4", g="12", bf="0"),
+    "dropped.avi": with_dropped_frames,
     "mpeg4_b.avi": lambda p: encode(p, pictures(60), codec="mpeg4", g="12", bf="2"),
     "h264_b.avi": _h264(g="12"),
     "vp9.webm": lambda p: encode(p, pictures(60), codec="libvpx-vp9", g="20", **{"cpu-used": "8"}),

@@ -1,5 +1,7 @@
 """Files that are not whole: what is there decodes, what is not raises, and nothing is made up in its place."""
 
+import os
+import shutil
 from fractions import Fraction
 
 import av
@@ -60,6 +62,22 @@ def test_cut_off__without_a_count_in_the_header_has_the_frames_that_are_there(en
     assert np.array_equal(clip.video.permute(1, 2, 3, 0), truth("irregular.mkv")[clip.indices.tolist()])
 
 
+def test_moments_without_a_frame__are_not_taken_for_a_missing_end(encoded, media, truth):
+    """The header of an AVI file counts them as frames."""
+    with build_decoder(encoded).open(str(media("dropped.avi"))) as reader:
+        assert (reader.num_frames, reader.duration) == (60, Fraction(63, 30))
+        clip = reader.get_clip(Fraction(1), reader.duration + 1)  # what a clip longer than the video asks for
+    assert clip.indices.tolist() == list(range(29, 60))
+    assert clip.pts[11:13].tolist() == pytest.approx([41 / 30, 44 / 30])
+    assert np.array_equal(clip.video.permute(1, 2, 3, 0), truth("dropped.avi")[29:])
+
+
+def test_cut_off__of_a_file_with_moments_without_a_frame_is_said(media, tmp_path):
+    path = damaged(media, tmp_path, lambda data: data[: int(len(data) * 0.8)], "dropped.avi")
+    with PyAVDecoder().open(path) as reader, pytest.raises(VideoDecodeError, match="cut off"):
+        reader.get_clip(Fraction(1), Fraction(2))
+
+
 def overwrite(begin: float, end: float):
     def change(data):
         first, stop = int(len(data) * begin), int(len(data) * end)
@@ -99,6 +117,18 @@ def test_no_video__says_what_it_is(encoded, tmp_path, content, reason):
     assert caught.value.path == str(path)
     assert caught.value.decoder == ("pyav" if encoded == "auto" else encoded)
     assert caught.value.__cause__ is not None
+
+
+def test_name_that_is_not_utf8__is_read_or_refused_as_the_video_at_fault(encoded, media, truth, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/n\xe9.mp4")
+    shutil.copy(media("gop12.mp4"), path)
+    if encoded in ("decord", "torchcodec"):
+        with pytest.raises(VideoDecodeError, match=encoded):
+            build_decoder(encoded).open(path)
+        return
+    with build_decoder(encoded).open(path) as reader:
+        (clip,) = reader.get_frames([[7]])
+    assert np.array_equal(clip.video[:, 0].permute(1, 2, 0), truth("gop12.mp4")[7])
 
 
 def test_folder__is_for_the_frame_decoder(files_only, tmp_path):

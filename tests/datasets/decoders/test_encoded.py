@@ -22,7 +22,7 @@ ODD = [
     "two_streams.mp4",
     "irregular.mp4",
 ]
-OTHERS = ["irregular.mkv", "late_start.mkv", "vp9.webm", "av1.mkv", "gop12.flv", "gop12.ts", "mpeg4.avi"]
+OTHERS = ["irregular.mkv", "late_start.mkv", "vp9.webm", "av1.mkv", "gop12.flv", "gop12.ts", "mpeg4.avi", "dropped.avi"]
 # The container does not say when frames are shown, and the order of decoding is not that of presentation.
 COUNTED = ["mpeg4_b.avi", "h264_b.avi", "gop12.h264", "gop12.mpg"]
 ALL = PLAIN + ODD + OTHERS + COUNTED
