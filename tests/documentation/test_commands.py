@@ -1,4 +1,4 @@
-"""Every command of the pages, of the recipes' headers and of the help can be used as it stands, apart from its folders."""
+"""Every command of the pages, of the headers of recipes and of the help can be used, apart from its folders."""
 
 from __future__ import annotations
 
