@@ -19,6 +19,7 @@ from eztorch.utils.config import problems
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").rglob("*.md"))]
+OWN = ROOT / "doc/examples/own"
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 # Words that stand for something of the reader's: such a command is not put together.
 PLACEHOLDERS = ("...", "$", "[key=value", "RECIPE")
@@ -70,7 +71,7 @@ def changes() -> dict[tuple[str, ...], tuple[str, str]]:
         arguments = parse(words)
         kept = sorted(word for word in arguments.overrides if not word.startswith(PLACES))
         if arguments.config_name is not None and (kept or arguments.config_name not in NAMES):
-            found.setdefault((name, arguments.config_name, *kept), (page, line))
+            found.setdefault((name, *arguments.source(), *kept), (page, line))
     return found
 
 
@@ -89,10 +90,13 @@ def test_commands__are_found_and_belong_to_the_program():
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=" ".join)
-def test_commands__of_tasks_compose_with_targets_and_keys_that_there_are(change, tmp_path):
-    name, experiment, *words = change
-    overrides = [SEVERAL.sub(r"\1=\2", word) for word in words]
-    recipe = find_recipe(parse(["-cn", experiment]), name)
+def test_commands__of_tasks_compose_with_targets_and_keys_that_there_are(change, tmp_path, monkeypatch):
+    name, *words = change
+    monkeypatch.chdir(OWN if "." in words else ROOT)  # `-cp .` is said of the project of the guide
+    monkeypatch.syspath_prepend(OWN)
+    arguments = parse(words)
+    overrides = [SEVERAL.sub(r"\1=\2", word) for word in arguments.overrides]
+    recipe = find_recipe(arguments, name)
     composer = Composer(recipe, name)
     config = composer.compose([*overrides, "dir.data=/data", f"dir.root={tmp_path}"])
     assert list(problems(composer.resolve(config, tmp_path))) == [], CHANGES[change]
