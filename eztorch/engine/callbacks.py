@@ -55,10 +55,10 @@ _FILES = {
 def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, command: str = "") -> list[Any]:
     """Build the callbacks of the configuration and the default ones of the task.
 
-    A callback of the configuration takes the place of the default of the same name, and `null` leaves it out. Paths
-    that are not absolute are taken within the run directory. A task that takes features leaves out the callbacks that
-    do nothing then, such as the probes and the checkpoints of a recipe for training; a linear probe and a scorecard
-    have none of them.
+    A callback of the configuration takes the place of the default of the same name, keys without a `_target_`
+    change arguments of that default, and `null` leaves it out. Paths that are not absolute are taken within the run
+    directory. A task that takes features leaves out the callbacks that do nothing then, such as the probes and the
+    checkpoints of a recipe for training; a linear probe and a scorecard have none of them.
 
     Args:
         config: Resolved configuration.
@@ -74,7 +74,7 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         asked = {}
     if not isinstance(asked, Mapping):
         raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
-    specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command), **asked}
+    specs = _over_defaults(asked, {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command)})
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
@@ -84,6 +84,18 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     if task in FEATURE_TASKS:
         chosen = [spec for spec in chosen if _acts_in_prediction(locate(str(spec["_target_"])))]
     return [build(_within(spec, run_dir)) for spec in chosen]
+
+
+def _over_defaults(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the callbacks of a configuration over the default ones; keys alone concern a task that has that default."""
+    known = {name for specs in DEFAULT_CALLBACKS.values() for name in specs}
+    specs = dict(defaults)
+    for name, spec in asked.items():
+        if not isinstance(spec, Mapping) or is_spec(spec) or name not in known:
+            specs[name] = spec
+        elif name in defaults:
+            specs[name] = {**defaults[name], **spec}
+    return specs
 
 
 def _acts_in_prediction(kind: Any) -> bool:
