@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from eztorch.cli import main as eztorch
 from eztorch.datasets.image_sources import ImagePairs
 from eztorch.engine.launch import main
 
@@ -94,3 +95,24 @@ def test_transforms__reverse_clips_and_change_samples_by_themselves(project):
     assert mine.RandomReverse(0.0)(clip) is clip
     changed = mine.RandomGamma()(torch.full((4, 3, 2, 2), 0.5))
     assert len(changed.unique()) == 4
+
+
+def test_data_commands__read_what_a_run_with_groups_of_the_project_would(project):
+    experiment = ["-cd", ".", "-cn", "supervised_r3d18_kinetics200", "datamodule=mine", "dir.data=data"]
+    assert eztorch(["data", "check", *experiment, "--quick", "--ignore", "near-leak"]) in (0, 1)
+    splits = json.loads((project / "eztorch_check/report.json").read_text())["splits"]
+    assert [split["media"] for split in splits] == [8, 8]
+    assert eztorch(["data", "show", *experiment, "--samples", "1", "-o", "samples.png"]) == 0
+    assert (project / "samples.png").stat().st_size > 0
+
+
+def test_export__builds_a_trunk_of_the_project(project):
+    import mine
+
+    trunk = mine.ClipNet(8)
+    torch.save({"state_dict": {f"trunk.{name}": value for name, value in trunk.state_dict().items()}}, "w.ckpt")
+    network = ["-cp", ".", "-cn", "pretrain_mine", "model.trunk.width=8"]
+    assert eztorch(["checkpoint", "export", "w.ckpt", "trunk.pth", *network, "--input", "3", "2", "16", "16"]) == 0
+    exported = torch.load("trunk.pth", weights_only=True)
+    exported = exported.get("state_dict", exported)
+    assert torch.equal(exported["stages.0.0.weight"], trunk.state_dict()["stages.0.0.weight"])
