@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
 
-from eztorch.callbacks import NetworkSummary, ProgressBar, ThroughputMonitor
+from eztorch.callbacks import ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
 from eztorch.utils.errors import ConfigError
 
@@ -54,3 +54,21 @@ def test_build_callbacks__leaves_out_keys_of_a_default_that_the_task_has_not(tmp
     assert "ViewRecorder" not in {type(one).__name__ for one in built}
     with pytest.raises(ConfigError, match=r"callbacks\.mine: expected a mapping with a _target_"):
         build_callbacks({"callbacks": {"mine": {"num_samples": 2}}}, "test", tmp_path)
+
+
+def keeps(**keys):
+    return {"_target_": "eztorch.callbacks.ModelCheckpoint", "save_top_k": -1, **keys}
+
+
+def test_build_callbacks__keep_every_epoch_beside_the_last(tmp_path):
+    built = build_callbacks(
+        {"callbacks": {"all": keeps(every_n_epochs=1), "some": keeps(every_n_epochs=5)}}, "pretrain", tmp_path
+    )
+    keys = [one.state_key for one in built if isinstance(one, ModelCheckpoint)]
+    assert len(set(keys)) == len(keys) == 3
+
+
+def test_build_callbacks__refuses_two_whose_states_a_checkpoint_could_not_tell_apart(tmp_path):
+    asked = {"first": keeps(dirpath="a"), "second": keeps(dirpath="b")}
+    with pytest.raises(ConfigError, match=r"callbacks\.first and callbacks\.second cannot be told apart"):
+        build_callbacks({"callbacks": asked}, "pretrain", tmp_path)
