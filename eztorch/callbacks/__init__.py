@@ -13,6 +13,7 @@ from eztorch.callbacks.online_evaluator import OnlineEvaluator
 from eztorch.callbacks.predictions import PredictionWriter
 from eztorch.callbacks.progress import ProgressBar
 from eztorch.callbacks.publishing import publish
+from eztorch.callbacks.rehearsal import Rehearsal
 from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
 from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
@@ -31,6 +32,7 @@ __all__ = [
     "OnlineEvaluator",
     "PredictionWriter",
     "ProgressBar",
+    "Rehearsal",
     "ScalarLogger",
     "ScalarSource",
     "TQDMProgressBar",

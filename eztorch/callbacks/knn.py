@@ -34,6 +34,9 @@ class KNNEvaluator(Callback):
         query_split: Split that is classified; `bank_split` itself is allowed, a sample is not its own neighbour then.
     """
 
+    goes_over_all_data = True
+    """What a rehearsal of a training leaves out."""
+
     def __init__(
         self,
         k: int = 20,
@@ -47,6 +50,8 @@ class KNNEvaluator(Callback):
     ) -> None:
         if k < 1 or every_n_epochs < 1:
             raise ConfigError(f"KNNEvaluator: k={k} and every_n_epochs={every_n_epochs} must be positive.")
+        if not temperature > 0:
+            raise ConfigError(f"KNNEvaluator: temperature={temperature} must be positive.")
         self._k = k
         self._temperature = temperature
         self._every_n_epochs = every_n_epochs

@@ -10,9 +10,10 @@ from PIL import Image
 from eztorch.data.listing import IMAGE_SUFFIXES, list_files, suffix
 from eztorch.data.prepare.presets import Recipe
 from eztorch.data.prepare.recode import Made, small_size
+from eztorch.datasets.decoders.pictures import as_rgb
 
 # Modes that are resized as they are; palettes and the like become RGB.
-_MODES = ("L", "RGB", "RGBA")
+_MODES = ("F", "I", "I;16", "L", "LA", "RGB", "RGBA")
 
 
 def shrink_picture(path: str | Path, target: Path, recipe: Recipe) -> Made:
@@ -30,7 +31,7 @@ def shrink_picture(path: str | Path, target: Path, recipe: Recipe) -> Made:
             if "exif" in image.info:
                 options["exif"] = image.info["exif"]
             image.draft("RGB", size)  # a JPEG is decoded to a half or a quarter where that is large enough
-            picture = image if image.mode in _MODES else image.convert("RGB")
+            picture = image if image.mode in _MODES else as_rgb(image)
             picture.resize(size, Image.Resampling.BICUBIC).save(target, form, **options)
             return Made(1)
         image.load()  # a picture that is damaged is not handed on

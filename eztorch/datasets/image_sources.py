@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from eztorch.datasets.decoders.errors import brief
-from eztorch.datasets.decoders.pictures import decode_picture
+from eztorch.datasets.decoders.pictures import as_rgb, decode_picture
 from eztorch.datasets.failures import ReadError
 from eztorch.utils.errors import DataError
-
-_JPEG = b"\xff\xd8"
 
 
 class ImageSource(Protocol):
@@ -153,16 +150,7 @@ def read_image(path: str) -> Tensor:
         ReadError: It is missing, damaged or no image.
     """
     try:
-        encoded = Path(path).read_bytes()
-        if encoded.startswith(_JPEG):
-            return decode_picture(encoded)
-        with Image.open(io.BytesIO(encoded)) as picture:
-            if picture.mode.startswith("I;16"):  # Pillow would clip it
-                return to_tensor((np.asarray(picture) // 257).astype(np.uint8))
-            # By way of RGBA, as a palette with transparent colours is a warning otherwise.
-            return to_tensor(picture.convert("RGBA") if "transparency" in picture.info else picture)
-    except UnidentifiedImageError as error:
-        raise ReadError(path, "image", "it is no picture, or its beginning is damaged") from error
+        return decode_picture(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ReadError(path, "image", brief(error)) from error
 
@@ -177,7 +165,7 @@ def to_tensor(image: Any) -> Tensor:
         DataError: It is none of them, or not uint8.
     """
     if isinstance(image, Image.Image):
-        image = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        image = np.array(as_rgb(image))
     if isinstance(image, np.ndarray):
         array = torch.from_numpy(image)
         image = array.permute(2, 0, 1).contiguous() if image.ndim == 3 else array[None]

@@ -102,7 +102,13 @@ class _Memory:
 
 
 def _mapped(passed: Any, size: int) -> Tensor:
-    file = passed.detach()
+    try:
+        file = passed.detach()
+    except (EOFError, ConnectionError, FileNotFoundError) as error:  # what these say names neither worker nor batch
+        raise RuntimeError(
+            "A loader worker ended before the batch that it had read arrived: it crashed, or was killed, perhaps for "
+            "want of memory. With num_workers=0 the error of a crash is seen."
+        ) from error
     try:
         return torch.from_file(f"/proc/self/fd/{file}", shared=True, size=size, dtype=torch.uint8)
     finally:

@@ -164,7 +164,8 @@ def _entries(listed: Sequence[str | int] | str, key: str) -> list[str]:
     if isinstance(listed, str | Path):
         if not Path(listed).is_file():
             raise ConfigError(f"{key}={listed}: there is no such file; expected a list, or a file of one entry a line.")
-        listed = Path(listed).read_text(encoding="utf-8").splitlines()
+        # As `eztorch data check` writes it: names need not be UTF-8, and may have characters that end lines in Unicode.
+        listed = Path(listed).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     return [entry for entry in (str(entry).strip() for entry in listed) if entry]
 
 

@@ -36,6 +36,7 @@ FLAGS = (
     Flag(("-cp", "--config-path"), "folder of experiments, seen from the working directory or from the script", "DIR"),
     Flag(("-cd", "--config-dir"), "one more folder of configuration groups", "DIR"),
     Flag(("-m", "--multirun"), "run every combination of the values in key=a,b key=range(1,4) group=glob(*)"),
+    Flag(("--dry-run",), "rehearse a training: its first steps, evaluation and checkpoint; nothing is kept"),
     Flag(("-c", "--cfg"), "print the configuration as YAML and stop", "job|hydra|all", ("job", "hydra", "all")),
     Flag(("-p", "--package"), "with --cfg: this part only, for example model.optimizer", "KEY"),
     Flag(("--resolve",), "with --cfg: with the references ${...} filled in"),
@@ -54,6 +55,7 @@ class Arguments:
     config_path: str | None = None
     config_dir: str | None = None
     multirun: bool = False
+    dry_run: bool = False
     cfg: str | None = None
     package: str | None = None
     resolve: bool = False
@@ -127,5 +129,8 @@ def _read_flag(word: str, words: Iterator[str]) -> tuple[Flag, str | bool]:
 def _check_combination(arguments: Arguments) -> None:
     if arguments.cfg is None and (arguments.resolve or arguments.package is not None):
         raise ConfigError(f"{'--resolve' if arguments.resolve else '--package'} goes with --cfg job.")
+    if arguments.dry_run and (arguments.multirun or arguments.cfg is not None):
+        other = "--multirun" if arguments.multirun else "--cfg"
+        raise ConfigError(f"--dry-run rehearses one job: leave {other} out.")
     if arguments.cfg is not None and arguments.multirun:
         raise ConfigError("--cfg prints the configuration of one job: leave --multirun and the choices out.")

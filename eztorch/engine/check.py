@@ -48,7 +48,8 @@ def _sections(config: Mapping[str, Any]) -> Iterator[str]:
         if section not in config:
             yield f"{section}: this section is missing"
         elif not is_spec(config[section]):
-            yield f"{section}: expected a mapping with a _target_, got {config[section]!r}"
+            found = "one without" if isinstance(config[section], Mapping) else repr(config[section])
+            yield f"{section}: expected a mapping with a _target_, got {found}"
 
 
 def _splits(config: Mapping[str, Any], needs: tuple[str, ...]) -> Iterator[str]:

@@ -93,7 +93,14 @@ def _answer(task: Task, argv: list[str], program: Program) -> int:
         return run_sweep(composer, overrides, arguments, program)
     config = composer.compose(overrides)
     refuse_unused(config, multirun=False)
-    _run(task, make_job(composer, config, overrides, (*program.words, *argv), program), argv)
+    job = make_job(composer, config, overrides, (*program.words, *argv), program)
+    with ExitStack() as stack:
+        if arguments.dry_run:
+            from eztorch.engine.rehearsal import rehearsal
+
+            _show_log()
+            job = stack.enter_context(rehearsal(job))
+        _run(task, job, argv)
     return 0
 
 

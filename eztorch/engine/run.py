@@ -18,11 +18,11 @@ from eztorch.engine.evaluation.probing import linear_probe
 from eztorch.engine.evaluation.scorecard import scorecard
 from eztorch.engine.evaluation.section import check_evaluation
 from eztorch.engine.evaluation.testing import Metrics, last_metrics, run_test
+from eztorch.engine.foreign_errors import foreign_errors_told
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
 from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -139,16 +139,18 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     model = build(config["model"])
     if config.get("compile") is not None:
         compile_networks(model, config["compile"])
-    trainer = build(
-        {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
-        **trainer_arguments(config["trainer"], placement),
-        callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
-        # What a task finds in features is no step of a curve.
-        logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
-        default_root_dir=str(run_dir),
-    )
-    say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    with worker_errors_told():
+    with foreign_errors_told():
+        trainer = build(
+            {
+                key: value for key, value in config["trainer"].items() if key != "strategy"
+            },  # else it would be built twice
+            **trainer_arguments(config["trainer"], placement),
+            callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
+            # What a task finds in features is no step of a curve.
+            logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
+            default_root_dir=str(run_dir),
+        )
+        say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics, tell=task in WITHOUT_CURVES or task == "test")

@@ -5,6 +5,7 @@ One function decides how many processes there are and refuses what cannot be; ev
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from eztorch.engine.environment import prepare_slurm, slurm_tasks, torchrun_tasks
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 _PRECISIONS = {16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed", 32: "32-true", "32": "32-true"}
 _HALF = "16-mixed"
+_BUFFER_KEYS = {"broadcast_buffers", "forward_sync_buffers"}  # the older one warns where there is the newer one
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,10 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
     """Return the arguments of the Trainer that follow from where the job stands.
 
     Raises:
-        ConfigError: A precision or synchronised batch norm that this accelerator does not have.
+        ConfigError: A precision or synchronised batch norm that this accelerator does not have, or no batches to
+            accumulate.
     """
+    as_count(trainer.get("accumulate_grad_batches", 1), "trainer.accumulate_grad_batches", at_least=1)
     precision = _PRECISIONS.get(trainer.get("precision", 32), trainer.get("precision", 32))
     if placement.accelerator == "cpu" and precision == _HALF:
         raise ConfigError(
@@ -152,4 +157,12 @@ def _strategy(asked: Any, several: bool) -> Any:
     if not several:
         return "auto"
     spec = asked if is_spec(asked) else {"_target_": "lightning.pytorch.strategies.DDPStrategy"}
-    return build({"broadcast_buffers": False, **spec})
+    return build(spec if _BUFFER_KEYS & spec.keys() else {**spec, _buffer_key(): False})
+
+
+def _buffer_key() -> str:
+    """Return the name under which this torch takes whether buffers are broadcast before every step."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    old, new = sorted(_BUFFER_KEYS)
+    return new if new in inspect.signature(DistributedDataParallel).parameters else old

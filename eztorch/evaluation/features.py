@@ -156,7 +156,11 @@ def take_features(outputs: Any, name: str, key: str) -> Tensor:
         names = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
         hint = ""
         if name == "h" and names == ["logits"]:
-            hint = f" The trunk of this model does not stand apart from its classifier; {key}=logits takes its answers."
+            hint = (
+                f" The trunk of this model does not stand apart from its classifier: {key}=logits takes its answers. "
+                "Its features are those of an experiment with such a trunk (model: trunk_features) and "
+                "pretrained.path=CHECKPOINT."
+            )
         raise ConfigError(f"{key}={name!r}: the validation step returns {names}.{hint}")
     found: Tensor = outputs[name]
     return found

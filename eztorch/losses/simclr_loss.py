@@ -5,6 +5,8 @@ Papers: https://arxiv.org/abs/2002.05709 (SimCLR), https://arxiv.org/abs/2110.06
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -75,11 +77,13 @@ def dcl_loss(
         return (others - positives).mean()
     if not sigma > 0:
         raise ConfigError(f"sigma={sigma}; expected a value above 0.")
-    pairs = z if everyone is None else everyone
-    pairs = pairs.to(logits.dtype)
-    agreement = torch.einsum("vnd,wnd->vwn", pairs, pairs).div(sigma).exp()
-    mean = agreement.mean(dim=2).gather(1, _others(views, z.device))[:, None]  # (V, 1, V - 1)
-    weights = 2 - (positives * temp / sigma).exp() / mean
+    pairs = (z if everyone is None else everyone).to(logits.dtype)
+    with torch.autocast(z.device.type, enabled=False):
+        agreement = torch.einsum("vnd,wnd->vwn", pairs, pairs) / sigma
+    # In logarithms: a narrow width would make the exponentials infinite.
+    log_mean = agreement.logsumexp(dim=2) - math.log(pairs.shape[1])
+    log_mean = log_mean.gather(1, _others(views, z.device))[:, None]  # (V, 1, V - 1)
+    weights = 2 - (positives * temp / sigma - log_mean).exp()
     return (others - weights * positives).mean()
 
 

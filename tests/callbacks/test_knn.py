@@ -77,6 +77,7 @@ def test_knn_evaluator__takes_bank_and_queries_from_one_split(tmp_path):
     [
         (lambda: KNNEvaluator(input_name="q"), TinyData(), r"input_name='q'.*\['h'\]"),
         (lambda: KNNEvaluator(k=0), TinyData(), "k=0"),
+        (lambda: KNNEvaluator(temperature=0), TinyData(), "temperature=0"),
         (lambda: KNNEvaluator(every_n_epochs=0), TinyData(), "every_n_epochs=0"),
     ],
 )

@@ -41,3 +41,14 @@ def test_group__composes_and_its_datamodule_takes_the_keys(group, tmp_path):
     assert str(datamodule.video_path_prefix).startswith("/data")
     if group.endswith(("_frame", "_v1")):
         assert datamodule.decoder == "frame"
+
+
+def test_group_video__is_of_videos_of_your_own(tmp_path):
+    words = ["-cn", "supervised_r3d18_kinetics200", "datamodule=video", "+datamodule.num_classes=3", "dir.data=/mine"]
+    arguments = parse(words)
+    composer = Composer(find_recipe(arguments, "supervised"), "supervised")
+    config = composer.resolve(composer.compose([*arguments.overrides, f"dir.root={tmp_path}"]), tmp_path)
+    assert list(problems(config)) == []
+    datamodule = build(config["datamodule"])
+    assert (type(datamodule).__name__, datamodule.num_classes) == ("VideoDataModule", 3)
+    assert str(datamodule.video_path_prefix) == "/mine"

@@ -290,6 +290,14 @@ def test_experiments__run_two_steps(
         for target in ("verb_", "noun_") if "test/verb_acc_1" in metrics else ("",):
             assert 0 <= again[f"test/{target}ece"] <= 1
             assert (tmp_path / f"run/predictions/test_{target}".rstrip("_")).with_suffix(".safetensors").exists()
+        if "test/verb_acc_1" in metrics:
+            assert main("scorecard", [f"checkpoint={tmp_path}/run", "+scorecard.protocols=[test]"]) == 0
+            page = (tmp_path / "run/evaluation/scorecard/scorecard.html").read_text()
+            assert "test: top-1 accuracy" in page  # of verb and noun together, first of all
+            assert "verb: expected calibration error" in page
+            assert "n_scored" not in page  # a count is no share
+            for target in ("verb", "noun"):
+                assert f"<summary>Test, {target}: confusions" in page
     else:
         assert math.isfinite(metrics["pretrain/loss"])
 

@@ -283,6 +283,8 @@ def test_check__of_images(tmp_path, check, draw):
             for number in range(3):
                 picture = Image.fromarray(draw(10 * label + number + 100 * (split == "val"), 1, 64, 64)[0])
                 picture.save(root / split / name / f"{number}.png")
+    bright = np.random.default_rng(0).integers(300, 65536, (64, 64)).astype(np.uint16)
+    Image.fromarray(bright).save(root / "train/dog/depth.png")
     assert check(root)[:2] == (0, {})
     Image.fromarray(draw(77, 1, 64, 64)[0]).save(root / "train/cat/really.png", "JPEG")
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(root / "train/cat/black.png")

@@ -6,6 +6,7 @@ import struct
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 
 from eztorch.cli import main
@@ -124,6 +125,29 @@ def test_index__knows_videos_whose_end_is_missing(tmp_path, draw, encode, name, 
     assert (index(tmp_path)[name].fault, index(tmp_path)[f"whole{path.suffix}"].fault) == ("cut-off", None)
 
 
+def test_index__knows_an_avi_whose_end_is_missing_behind_its_last_whole_picture(tmp_path, draw, encode):
+    whole = encode(tmp_path / "whole.avi", draw(0, 72), "mpeg4", bf="2")
+    with av.open(str(whole)) as container:
+        entries = container.streams.video[0].index_entries
+        end = max(entry.pos + 8 + entry.size for entry in list(entries)[:24])  # 8: the head of a chunk
+    (tmp_path / "cut.avi").write_bytes(whole.read_bytes()[:end])
+    found = index(tmp_path)
+    assert (found["whole.avi"].fault, found["cut.avi"].fault) == (None, "cut-off")
+    assert found["cut.avi"].status == "the file ends after 1.0 s of the 3.0 s in its header"
+
+
+def test_index__does_not_call_sound_alone_damaged(tmp_path):
+    for name in ("a.mp4", "b.mkv"):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("aac", rate=16000)
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            sound.sample_rate = 16000
+            container.mux([*stream.encode(sound), *stream.encode()])
+    for one in index(tmp_path).values():
+        assert one.fault == "not-media"
+        assert one.status == "not a video: the file holds no video stream that can be decoded"
+
+
 def with_header_first(source, target) -> None:
     """Copy a video; of an MP4 file, move the header before the pictures."""
     with av.open(str(source)) as old, av.open(str(target), "w", options={"movflags": "faststart"}) as new:
@@ -205,6 +229,13 @@ def test_summary__says_what_there_is(folder):
     assert rows["frame rate"] == "24 (2), 25 (1)"
     assert rows["frames"] == "7 to 30 (median 24)"
     assert "h264 yuv420p (1)" in rows["codec"].split(", ")
+
+
+def test_command__says_where_there_is_nothing_to_probe(tmp_path, capsys):
+    (tmp_path / "list.csv").touch()
+    assert main(["data", "index", str(tmp_path), "--workers", "0"]) == 2
+    assert f"{tmp_path}: there is no video, no folder of frames and no image in it" in capsys.readouterr().err
+    assert not (tmp_path / INDEX_NAME).exists()
 
 
 def test_command__writes_the_index_and_tells_of_bad_files(folder, capsys):

@@ -190,6 +190,23 @@ def test_prepare__pictures_become_small_and_keep_format_and_tags(tmp_path):
     assert (output / "small.jpg").read_bytes() == (source / "small.jpg").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("depth.png", np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) * 10),
+        ("height.tif", np.linspace(-1, 1, 64 * 96, dtype=np.float32).reshape(64, 96)),
+    ],
+)
+def test_prepare__pictures_of_more_than_8_bits_keep_their_values(tmp_path, name, picture):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture).save(tmp_path / "in" / name)
+    assert prepare(tmp_path / "in", tmp_path / "out", "--short-side", "32") == 0
+    with Image.open(tmp_path / "out" / name) as image:
+        small = np.asarray(image).astype(float)
+    means = picture.astype(float).reshape(32, 2, 48, 2).mean((1, 3))
+    assert np.abs(small - means).max() < 0.01 * np.ptp(picture)
+
+
 def test_prepare__folders_of_frames_stay_folders_of_frames(tmp_path, draw, save_pictures):
     save_pictures(tmp_path / "in" / "class" / "video", draw(0, 7, 96, 128))
     assert prepare(tmp_path / "in", tmp_path / "out", "--short-side", "48") == 0
@@ -271,3 +288,10 @@ def test_prepare__does_not_write_over_a_file(tree, tmp_path, capsys):
     Path(tmp_path / "out").write_text("something")
     assert prepare(tree, tmp_path / "out") == 2
     assert "this is a file" in capsys.readouterr().err
+
+
+def test_prepare__says_of_a_link_that_leads_nowhere_that_it_could_not_be_made(tree, tmp_path, capsys):
+    (tree / "b/moved.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert prepare(tree, tmp_path / "out") == 1
+    assert "  b/moved.mp4: No such file or directory\n" in capsys.readouterr().out
+    assert made(tmp_path / "out") == OUTPUTS

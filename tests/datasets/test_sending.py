@@ -7,7 +7,7 @@ import torch
 from torch import multiprocessing
 from torch.utils.data import DataLoader, Dataset
 
-from eztorch.datasets import collate
+from eztorch.datasets import collate, sending
 from eztorch.utils.errors import DataError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="files in memory are Linux's")
@@ -113,3 +113,19 @@ def test_stacking__keeps_the_order_of_memory():
     assert batch.shape == (2, 3, 4, 96, 120)
     assert batch.permute(0, 2, 3, 4, 1).is_contiguous()
     assert batch.equal(torch.stack([TENSORS["channels_last"], TENSORS["channels_last"] + 1]))
+
+
+class Departed:
+    """A file of a worker that is no longer there to give it."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def detach(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(), ConnectionRefusedError(), FileNotFoundError()])
+def test_a_batch_of_a_worker_that_has_died__says_so(error):
+    with pytest.raises(RuntimeError, match="A loader worker ended before the batch that it had read arrived"):
+        sending._mapped(Departed(error), 1)

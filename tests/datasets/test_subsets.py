@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import Dataset
 
+from eztorch.data.check.report import write_list
 from eztorch.datasets import SampleAddress, SampleFailure, Subset, SubsetRule
 from eztorch.datasets.subsets import choose_classes, choose_samples
 from eztorch.utils.errors import ConfigError, DataError
@@ -105,6 +106,12 @@ def test_exclude_list__leaves_out_what_is_there_of_a_list(tmp_path, monkeypatch,
     assert "exclude_list leaves out 3 of 4 samples" in caplog.text
     assert chosen(dataset, exclude_list=[]).tolist() == [0, 1, 2, 3]
     assert chosen(dataset, exclude_list=["b"], sample_list=["a", "b"]).tolist() == [0]
+
+
+def test_exclude_list__takes_a_file_of_names_in_any_encoding(tmp_path):
+    names = ["d/latin\udce9.mp4", "d/next\x85line.mp4", "d/c.mp4"]
+    write_list(tmp_path / "quarantine.txt", names[:2])
+    assert chosen(Numbers([0, 0, 1], names), exclude_list=str(tmp_path / "quarantine.txt")).tolist() == [2]
 
 
 def test_exclude_list__counts_before_a_share_is_taken():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
 
-from eztorch.callbacks import ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
+from eztorch.callbacks import FailureMonitor, ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
 from eztorch.utils.errors import ConfigError
 
@@ -72,3 +72,16 @@ def test_build_callbacks__refuses_two_whose_states_a_checkpoint_could_not_tell_a
     asked = {"first": keeps(dirpath="a"), "second": keeps(dirpath="b")}
     with pytest.raises(ConfigError, match=r"callbacks\.first and callbacks\.second cannot be told apart"):
         build_callbacks({"callbacks": asked}, "pretrain", tmp_path)
+
+
+def test_build_callbacks__adds_keys_without_a_target_to_the_default(tmp_path):
+    config = {"callbacks": {"failures": {"max_failure_share": 0.25}, "progress_bar": None}}
+    callbacks = {type(callback): callback for callback in build_callbacks(config, "supervised", tmp_path)}
+    assert callbacks[FailureMonitor]._max_failure_share == 0.25
+    assert callbacks[FailureMonitor]._file == tmp_path / "failed_samples.csv"
+    assert ProgressBar not in callbacks
+
+
+def test_build_callbacks__names_what_is_no_callback(tmp_path):
+    with pytest.raises(ConfigError, match=r"callbacks.mine: expected a mapping with a _target_ or null"):
+        build_callbacks({"callbacks": {"mine": {"every_n_steps": 3}}}, "supervised", tmp_path)

@@ -29,6 +29,9 @@ def test_check_config__names_all_problems_at_once():
 def test_check_config__names_a_missing_section_and_one_without_target():
     with pytest.raises(ConfigError, match=r"datamodule: this section is missing(.|\n)*model: expected a mapping"):
         check_config({"model": 3, "trainer": {"_target_": "lightning.pytorch.Trainer"}}, needs=())
+    config = {**make_config(), "model": {"trunk": {"name": "resnet18"}}}
+    with pytest.raises(ConfigError, match=r"model: expected a mapping with a _target_, got one without$"):
+        check_config(config, needs=())
 
 
 def test_check_config__names_a_target_that_does_not_exist():

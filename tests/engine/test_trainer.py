@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
+import torch
 from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from eztorch.engine.trainer import Placement, find_placement, trainer_arguments
 from eztorch.utils.errors import ConfigError
@@ -86,7 +90,21 @@ def test_trainer_arguments__one_process_needs_no_process_group_and_no_sync():
 def test_trainer_arguments__several_processes_do_not_broadcast_buffers(asked):
     strategy = trainer_arguments({"strategy": asked}, Placement("cpu", 2, 1))["strategy"]
     assert isinstance(strategy, DDPStrategy)
-    assert strategy._ddp_kwargs["broadcast_buffers"] is False
+    (buffers,) = {"broadcast_buffers", "forward_sync_buffers"} & strategy._ddp_kwargs.keys()
+    assert strategy._ddp_kwargs[buffers] is False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the name is not a deprecated one
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        try:
+            DistributedDataParallel(torch.nn.Linear(1, 1), **strategy._ddp_kwargs)
+        finally:
+            torch.distributed.destroy_process_group()
+
+
+def test_trainer_arguments__what_a_recipe_says_of_buffers_counts():
+    asked = {"_target_": "lightning.pytorch.strategies.DDPStrategy", "broadcast_buffers": True}
+    strategy = trainer_arguments({"strategy": asked}, Placement("cpu", 2, 1))["strategy"]
+    assert strategy._ddp_kwargs == {"broadcast_buffers": True}
 
 
 @pytest.mark.parametrize(
@@ -104,3 +122,9 @@ def test_trainer_arguments__half_precision_needs_a_gpu():
 def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
     with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs.*2 processes"):
         trainer_arguments({"sync_batchnorm": True}, Placement("cpu", 2, 1))
+
+
+@pytest.mark.parametrize("batches", [0, -1, 1.5, "many"])
+def test_trainer_arguments__accumulate_at_least_one_batch(batches):
+    with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches"):
+        trainer_arguments({"accumulate_grad_batches": batches}, Placement("cpu", 1, 1))

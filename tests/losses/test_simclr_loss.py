@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -57,13 +58,19 @@ def test_of_a_part_of_the_batch__is_that_of_its_anchors(slow, loss):
     )
 
 
+def test_dcl_loss__of_a_narrow_width_is_finite(slow):
+    z = slow.unit(2, 4, 7)
+    narrow = dcl_loss(z.float(), temp=0.3, sigma=0.005)
+    torch.testing.assert_close(narrow.double(), reference(z, 0.3, decoupled=True, sigma=0.005), rtol=1e-4, atol=0)
+
+
 def test_collapsed_features__give_the_logarithm_of_what_they_are_compared_with():
     same = torch.ones(2, 4, 1, dtype=torch.float64)
     assert float(simclr_loss(same, temp=0.1)) == pytest.approx(math.log(7))
     assert float(dcl_loss(same, temp=0.1)) == pytest.approx(math.log(6))
 
 
-@pytest.mark.parametrize("loss", [simclr_loss, dcl_loss])
+@pytest.mark.parametrize("loss", [simclr_loss, dcl_loss, partial(dcl_loss, sigma=0.5)])
 def test_under_autocast__is_float32(slow, loss):
     z = slow.unit(2, 4, 7).detach().bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):

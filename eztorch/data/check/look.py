@@ -20,6 +20,7 @@ from eztorch.data.listing import IMAGE_SUFFIXES, frame_numbers, list_files, suff
 from eztorch.datasets.decoders import PyAVDecoder, VideoDecodeError
 from eztorch.datasets.decoders.errors import UnreadableError, brief
 from eztorch.datasets.decoders.packets import PacketFile
+from eztorch.datasets.decoders.pictures import as_rgb
 from eztorch.datasets.video_index import VideoFacts
 
 # Side of the grey thumbnails that are judged, and of those that a signature keeps; how many of them it has.
@@ -157,7 +158,7 @@ def _read_picture(path: str) -> Grey:
     try:
         with Image.open(path) as image:
             image.load()
-            return np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX))
+            return np.asarray(as_rgb(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX))
     except UnidentifiedImageError as error:
         raise FaultError("not-media", f"the file {name} is not a picture") from error
     except (OSError, SyntaxError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eztorch.data.listing import KINDS
 from eztorch.data.pool import add_workers_argument
+from eztorch.utils.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; bad files do not make it fail, `eztorch data check` judges them."""
+    """Run the command; bad files do not make it fail, `eztorch data check` judges them.
+
+    Raises:
+        DataError: There is nothing to probe.
+    """
     from rich.console import Console
 
     from eztorch.data.index.indexing import index_folder, print_summary
@@ -33,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     index, probed = index_folder(
         arguments.folder, kind=arguments.kind, workers=arguments.workers, again=arguments.again
     )
+    if not len(index):
+        raise DataError(f"{arguments.folder}: there is no video, no folder of frames and no image in it.")
     console = Console(highlight=False)
     print_summary(console, index)
     kept = len(index) - probed

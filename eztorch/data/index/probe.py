@@ -89,7 +89,8 @@ def _open_video(path: str) -> PacketFile:
     try:
         file = PacketFile(path)
     except (UnreadableError, av.error.FFmpegError) as error:
-        if _begins_like_video(path):
+        understood = isinstance(error, UnreadableError) and error.__cause__ is None  # such as a file of sound alone
+        if not understood and _begins_like_video(path):
             raise FaultError("cut-off", "it begins as a video does, but its header is damaged or cut off") from error
         reason = "its content is none that FFmpeg knows" if error.__cause__ else brief(error)
         raise FaultError("not-media", f"not a video: {reason}") from error
@@ -126,6 +127,8 @@ def _promised_seconds(file: PacketFile) -> float | None:
     if written is not None:
         hours, minutes, seconds = map(float, written.split(":"))
         return 3600 * hours + 60 * minutes + seconds
+    if file.format == "avi" and file.stream.frames:  # where sound ends the file, no picture of it is cut
+        return float(file.stream.frames / frame_rate(file))
     container: Any = file.stream.container
     if "matroska" not in file.format or len(container.streams) > 1 or container.duration is None:
         return None

@@ -15,6 +15,7 @@ from eztorch.data.prepare.presets import Recipe
 from eztorch.data.prepare.recode import extract_frames, recode_video
 from eztorch.data.shards import Shard
 from eztorch.datasets.decoders.errors import brief
+from eztorch.datasets.video_index import stamp
 from eztorch.utils.errors import DataError
 from eztorch.utils.files import atomic_file, atomic_folder, read_json_lines
 
@@ -91,7 +92,7 @@ def make_tasks(source: str, media: Iterable[Medium], output: str, recipe: Recipe
             short if often[short.lower()] == 1 else f"{medium.path}{'.frames' if recipe.to == 'frames' else '.mp4'}"
         )
         path = Path(source, medium.path)
-        size, mtime_ns = stored_bytes(path) or 0, path.stat().st_mtime_ns
+        size, (_, mtime_ns) = stored_bytes(path) or 0, stamp(path) or (0, 0)  # a link may lead nowhere
         tasks.append(Task(medium.path, target, medium.kind, size, mtime_ns, source, output, recipe))
     return tasks
 

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from eztorch.data.show.samples import file_cards, load_samples
     from eztorch.data.show.sheet import animate, draw_sheet, save_sheet
+    from eztorch.data.text import amount
 
     is_gif = arguments.out.suffix.lower() == ".gif"
     if arguments.out.suffix.lower() not in _SUFFIXES:
@@ -78,5 +79,5 @@ def run(arguments: argparse.Namespace) -> int:
     drawn = draw(cards, height=height, num_frames=frames)
     pictures = drawn if isinstance(drawn, list) else [drawn]
     save_sheet(pictures, arguments.out, seconds=0.1 * len(pictures))
-    print(f"{arguments.out}: {len(cards)} samples, {pictures[0].width} x {pictures[0].height}")
+    print(f"{arguments.out}: {amount(len(cards), 'sample')}, {pictures[0].width} x {pictures[0].height}")
     return 0

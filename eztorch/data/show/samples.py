@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from eztorch.data.bench.sources import sample
@@ -18,8 +16,9 @@ from eztorch.data.experiment import load_config
 from eztorch.data.listing import IMAGE_SUFFIXES, Medium, list_media, suffix
 from eztorch.data.show.sheet import Card, View
 from eztorch.datasets.collate import collate
-from eztorch.datasets.decoders import VideoDecodeError, build_decoder
-from eztorch.datasets.failures import SampleFailure
+from eztorch.datasets.decoders import build_decoder
+from eztorch.datasets.failures import ReadError, SampleFailure
+from eztorch.datasets.image_sources import read_image
 from eztorch.datasets.loader_samplers import EpochSampler, SampleAddress
 from eztorch.engine.arguments import Arguments
 from eztorch.engine.run import seed_run
@@ -166,8 +165,7 @@ def _file_card(medium: Medium, num_frames: int) -> Card:
     title, note = os.path.basename(folder) or name, short_path(medium.path)
     try:
         if medium.kind == "image":
-            with Image.open(medium.path) as image:
-                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+            pixels = read_image(medium.path)
             return Card(title, note, [View(pixels, f"{pixels.shape[2]} x {pixels.shape[1]}")])
         with build_decoder("frame" if medium.kind == "frames" else "pyav").open(medium.path) as reader:
             total = reader.num_frames or 1
@@ -177,9 +175,8 @@ def _file_card(medium: Medium, num_frames: int) -> Card:
             if medium.kind == "video":
                 size += f", {float(reader.duration):.2f} s, {float(reader.fps):.4g} frames/s"
         return Card(title, note, [View(clip.video, size)])
-    except (VideoDecodeError, OSError, SyntaxError) as error:
-        reason = error.reason if isinstance(error, VideoDecodeError) else str(error)
-        return Card("cannot be read", f"{note}   {reason}", [])
+    except ReadError as error:
+        return Card("cannot be read", f"{note}   {error.reason}", [])
 
 
 def class_label(label: Any, classes: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 JpegReader: TypeAlias = Callable[[bytes], Tensor]
@@ -35,6 +35,15 @@ def decode_picture(encoded: bytes) -> Tensor:
         except (ValueError, RuntimeError):
             pass
     return _by_pillow(encoded)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture as RGB of 8 bits; of 16 bits the higher ones, where Pillow would clip to white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode != "RGB" and "transparency" in image.info:
+        image = image.convert("RGBA")  # a palette with transparent colours is a warning otherwise
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @cache
@@ -67,6 +76,10 @@ def _torchvision() -> JpegReader:
 
 
 def _by_pillow(encoded: bytes) -> Tensor:
-    with Image.open(io.BytesIO(encoded)) as image:
+    try:
+        image = Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError as error:  # which names the buffer
+        raise UnidentifiedImageError("it is no picture, or its beginning is damaged") from error
+    with image:
         image.load()
-        return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(as_rgb(image))).permute(2, 0, 1)

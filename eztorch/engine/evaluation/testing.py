@@ -29,7 +29,7 @@ Metrics = dict[str, float]
 _MAIN = ("test/map", "test/acc_1")
 ROBUSTNESS_FILE = "robustness.csv"
 # `n_clips`, and `verb_n_scored` of one of several targets.
-_COUNT = re.compile(r"(^|_)n_[a-z]+$")
+COUNT = re.compile(r"(^|_)n_[a-z]+$")
 _COLUMNS = ("corruption", "severity", "metric", "value", "drop", "n_evaluated", "n_expected")
 
 
@@ -187,7 +187,7 @@ def results(metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]], wri
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.0f}" if _COUNT.search(name) else f"{value:.4f}"
+    return f"{value:.0f}" if COUNT.search(name) else f"{value:.4f}"
 
 
 def _robustness_cells(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,12 @@ from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
 from eztorch.models.siamese.checks import output_dim
 from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
-from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
+from eztorch.models.siamese.self_distillation import (
+    SelfDistillation,
+    SelfDistillationKeys,
+    TeacherOutputs,
+    keep_branches,
+)
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.utils.errors import ConfigError
 
@@ -73,6 +78,7 @@ class DINOModel(SiameseModel):
                 scheduler_momentum=scheduler_momentum,
             )
         )
+        keep_branches(self.target)
 
     def on_train_start(self) -> None:
         """Begin without outputs of an earlier fit."""

@@ -57,6 +57,7 @@ def cached_step(
         for part in parts:
             states.append(_random_state(device))
             encoded.append(model.encode_queries(part))
+    torch.clear_autocast_cache()  # older torch keeps weights there that were cast without a way back to the parameters
     queries = {view: _joined([part[view] for part in encoded]) for view in encoded[0]}
     leaves = [x for features in queries.values() for x in (features.z, features.q)]
     loss, scalars = model.compute_loss(queries, keys, batch)

@@ -16,10 +16,14 @@ from eztorch.models.siamese.checks import not_negative, share
 from eztorch.models.siamese.features import Features
 from eztorch.models.siamese.key_groups import taken, without
 from eztorch.models.siamese.patch_tokens import as_mask, at_places, by_view
-from eztorch.models.siamese.self_distillation import SelfDistillation, SelfDistillationKeys, TeacherOutputs
+from eztorch.models.siamese.self_distillation import (
+    SelfDistillation,
+    SelfDistillationKeys,
+    TeacherOutputs,
+    keep_branches,
+)
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.steps import pass_at
-from eztorch.models.trunks.transformer import DropPath
 from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.modules import draw_hidden, sum_over_processes
 from eztorch.utils.distributed import rank, world_size
@@ -108,9 +112,7 @@ class IBOTModel(SiameseModel):
                 scheduler_momentum=scheduler_momentum,
             )
         )
-        for module in self.target.modules():
-            if isinstance(module, DropPath):
-                module.rate = 0.0  # the student alone drops branches
+        keep_branches(self.target)
 
     def on_train_start(self) -> None:
         """Begin without outputs of an earlier fit."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 from typing_extensions import TypedDict
 
 from eztorch.models.siamese.checks import above_zero, not_negative, share
 from eztorch.models.siamese.schedules import WarmedTemperature
+from eztorch.models.trunks.transformer import DropPath
 from eztorch.modules import sum_over_processes
 
 
@@ -65,6 +70,22 @@ class SelfDistillation:
         for name, parameter in network.named_parameters():
             if "prototypes" in name.split("."):
                 parameter.grad = None
+
+
+def keep_branches(teacher: nn.Module) -> None:
+    """Let a teacher drop no residual branch: in DINO's and iBOT's code the student alone does.
+
+    Args:
+        teacher: Changed in place; of our trunks, and of those of torchvision, timm and pytorchvideo.
+    """
+    modules: Iterable[Any] = teacher.modules()
+    for module in modules:
+        if isinstance(module, DropPath):
+            module.rate = 0.0
+        elif isinstance(module, StochasticDepth):
+            module.p = 0.0
+        elif type(module).__name__ == "DropPath" and hasattr(module, "drop_prob"):  # timm's and pytorchvideo's
+            module.drop_prob = 0.0
 
 
 class TeacherOutputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,7 +33,9 @@ class Fitted(NamedTuple):
     change: str = ""
 
 
-def fit(name: str, value: Tensor, shape: Sequence[int], *, inflation: str = "mean") -> Fitted | None:
+def fit(
+    name: str, value: Tensor, shape: Sequence[int], *, inflation: str = "mean", grid: Sequence[int] | None = None
+) -> Fitted | None:
     """Give a weight another shape, where that has a meaning.
 
     Kernels over images become kernels over clips. Positions of a grid, tables of relative positions and kernels of
@@ -44,6 +46,7 @@ def fit(name: str, value: Tensor, shape: Sequence[int], *, inflation: str = "mea
         value: The weight.
         shape: The shape that the network has for it.
         inflation: How kernels get their length over time, see `eztorch.models.trunks.inflation.inflate_weight`.
+        grid: Of positions, the grid that the network has them for; None where it does not tell it.
 
     Returns:
         None where it cannot be made to fit.
@@ -61,27 +64,37 @@ def fit(name: str, value: Tensor, shape: Sequence[int], *, inflation: str = "mea
             return Fitted(inflate_weight(value, wanted[2], inflation), "inflated")
         for pattern, resize in _INTERPOLATED:
             if pattern.match(name) and value.ndim in (len(wanted), len(wanted) - 1):
-                resized = resize(value, wanted, inflation)
+                resized = resize(value, wanted, inflation, grid)
                 if resized is not None:
                     return Fitted(resized.to(value.dtype), "interpolated")
     return None
 
 
-def resize_positions(positions: Tensor, length: int) -> Tensor | None:
+def resize_positions(positions: Tensor, length: int, wanted: Sequence[int] | None = None) -> Tensor | None:
     """Return learned positions of a square grid, shape (1, K + n * n, C), for one of `length` tokens.
 
     K is the number of tokens before the grid, 0 to 2, which keep theirs; a length that has no place for them leaves
-    them out. Another square grid is interpolated (bicubic); a length of a whole number of such grids, over time,
-    repeats them.
+    them out. Places are interpolated (bicubic) to those of the wanted grid, whatever its sides. Where it has times,
+    they are the same at each; but positions of as many places at other times are interpolated over time (linear).
+
+    Where the grid is not known, a length of another square grid is taken for that, and a length of a whole number of
+    the grids for that over time.
+
+    Args:
+        positions: Shape (1, K + n * n, C), or (1, K + T * H * W, C) with the places H x W of the wanted grid.
+        length: Number of tokens.
+        wanted: Places along each side: (height, width), or (time, height, width); None where it is not known.
 
     Returns:
-        Shape (1, length, C); None where neither holds.
+        Shape (1, length, C); None where none of this holds.
 
     >>> resize_positions(torch.zeros(1, 197, 8), 1 + 28 * 28).shape, resize_positions(torch.zeros(1, 4, 8), 12).shape
     (torch.Size([1, 785, 8]), torch.Size([1, 12, 8]))
     """
     if positions.ndim != 3 or len(positions) != 1:
         return None
+    if wanted is not None:
+        return _to_grid(positions, length - math.prod(wanted), wanted)
     for before in range(3):
         first, grid = positions[:, :before], positions[:, before:]
         side, target = _side(grid.shape[1]), _side(length - before)
@@ -122,23 +135,41 @@ def resize_patches(kernel: Tensor, size: Sequence[int]) -> Tensor:
     return resized_kernel
 
 
-def _places(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
-    return _checked(resize_positions(value, wanted[1]) if len(wanted) == 3 else None, wanted)
+def _to_grid(positions: Tensor, before: int, wanted: Sequence[int]) -> Tensor | None:
+    """Return positions for a known grid that has `before` tokens before it; see `resize_positions`."""
+    for tokens in (before,) if before else (0, 1, 2):
+        grid = _grid_of(positions.shape[1] - tokens, wanted)
+        if grid is not None:
+            return torch.cat([positions[:, :before], resize_grid(positions[:, tokens:], grid, wanted)], dim=1)
+    return None
 
 
-def _times(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
+def _grid_of(number: int, wanted: Sequence[int]) -> tuple[int, ...] | None:
+    """Return the grid that so many positions of a file are of, with a side of 1 for an image where clips are wanted."""
+    *times, height, width = wanted
+    if times and number > 0 and number % (height * width) == 0:
+        return (number // (height * width), height, width)
+    side = _side(number)
+    return (*(1 for _ in times), side, side) if side else None
+
+
+def _places(value: Tensor, wanted: tuple[int, ...], _: str, grid: Sequence[int] | None) -> Tensor | None:
+    return _checked(resize_positions(value, wanted[1], grid) if len(wanted) == 3 else None, wanted)
+
+
+def _times(value: Tensor, wanted: tuple[int, ...], *_: Any) -> Tensor | None:
     if value.ndim != 3 or len(wanted) != 3:
         return None
     return _checked(resize_times(value, wanted[1]), wanted)
 
 
-def _relative(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
+def _relative(value: Tensor, wanted: tuple[int, ...], *_: Any) -> Tensor | None:
     if value.ndim != 2 or len(wanted) != 2:
         return None
     return _checked(F.interpolate(value.float().mT[None], size=wanted[0], mode="linear")[0].mT, wanted)
 
 
-def _bias_table(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None:
+def _bias_table(value: Tensor, wanted: tuple[int, ...], *_: Any) -> Tensor | None:
     """Return the relative positions of a window, shape (L, heads): of another square, or the same at all times."""
     if value.ndim != 2 or len(wanted) != 2:
         return None
@@ -152,7 +183,7 @@ def _bias_table(value: Tensor, wanted: tuple[int, ...], _: str) -> Tensor | None
     return _checked(resized[0].flatten(1).mT, wanted)
 
 
-def _patches(value: Tensor, wanted: tuple[int, ...], inflation: str) -> Tensor | None:
+def _patches(value: Tensor, wanted: tuple[int, ...], inflation: str, *_: Any) -> Tensor | None:
     if len(wanted) not in (4, 5):
         return None
     kernel = resize_patches(value, wanted[-2:])

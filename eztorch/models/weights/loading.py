@@ -138,10 +138,11 @@ def load_tensors(
     report.left_over = {one: _why_left(one) for one in match.offered if one not in used}
     loaded: dict[str, Tensor] = {}
     misfits: list[str] = []
+    grids = _position_grids(module)
     for own, theirs in match.pairs.items():
         value, wanted = tensors[theirs], network[own]
         shapes = f"{tuple(value.shape)} -> {tuple(wanted.shape)}"
-        fitted = fit(own, value, wanted.shape, inflation=inflation)
+        fitted = fit(own, value, wanted.shape, inflation=inflation, grid=grids.get(own))
         if fitted is not None:
             loaded[own] = fitted.value
             report.matched[own] = theirs
@@ -163,6 +164,17 @@ def load_tensors(
         _refuse_missing(report, match, network, source, name)
     module.load_state_dict(loaded, strict=False)
     return report
+
+
+def _position_grids(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the grids that the learned positions of a network are of, by their names, where it tells them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for prefix, part in module.named_modules():
+        # Ours, and those of timm.
+        grid = getattr(part, "places", None) or getattr(getattr(part, "patch_embed", None), "grid_size", None)
+        if grid is not None and isinstance(getattr(part, "pos_embed", None), Tensor):
+            found[f"{prefix}.pos_embed".removeprefix(".")] = tuple(grid)
+    return found
 
 
 def _match(theirs: list[str], own: list[str], pattern: str | None) -> _Match:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eztorch.datasets.decoders import FrameDecoder, pictures
+from eztorch.datasets.decoders import FrameDecoder, VideoDecodeError, pictures
 from eztorch.datasets.decoders.pictures import decode_picture
 
 READERS = {"simplejpeg": pictures._simplejpeg, "torchvision": pictures._torchvision}
@@ -74,6 +74,22 @@ def test_jpeg__that_is_cut_off_is_not_made_up(reader, draw, share):
 def test_other_formats__go_to_pillow(reader, draw, file_format):
     content = encoded(draw(1)[0], file_format=file_format)
     assert np.array_equal(decode_picture(content).permute(1, 2, 0), by_pillow(content))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bits__become_8_by_their_size(file_format):
+    values = np.linspace(0, 65535, 64 * 48).astype(np.uint16).reshape(48, 64)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, file_format)
+    decoded = decode_picture(buffer.getvalue())
+    assert decoded.shape == (3, 48, 64)
+    assert np.abs(decoded.numpy() - values / 257).max() < 1
+
+
+def test_what_is_no_picture__is_said_in_words(tmp_path):
+    (tmp_path / "00000001.jpg").write_text("hello")
+    with pytest.raises(VideoDecodeError, match=r"frame 00000001.jpg is damaged: it is no picture, or its beginning is"):
+        FrameDecoder().open(str(tmp_path)).get_frames([[0]])
 
 
 def test_folder__reads_alike_with_each_library(reader, media, truth):

@@ -8,9 +8,12 @@ import methods
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from timm.layers import DropPath as TimmDropPath
 from torch.utils.data import default_collate
+from torchvision.ops import StochasticDepth
 
 from eztorch.losses import dino_loss
+from eztorch.models.trunks.transformer import DropPath
 from eztorch.utils.errors import ConfigError
 
 
@@ -83,6 +86,27 @@ def test_step__centres_the_teacher_of_global_crops_and_asks_all_others(tiny):
         if query != key
     ]
     torch.testing.assert_close(model.training_step(batch, 0)["loss"], torch.stack(losses).mean())
+
+
+class Branches(torch.nn.Module):
+    """A trunk with a residual branch that is dropped in training."""
+
+    num_features = 16
+
+    def __init__(self, drop: torch.nn.Module) -> None:
+        super().__init__()
+        self.linear, self.drop = torch.nn.Linear(48, 16), drop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.linear(x.flatten(1)[:, None])
+        return (tokens + self.drop(tokens))[:, 0]
+
+
+@pytest.mark.parametrize("drop", [DropPath(0.5), StochasticDepth(0.5, "row"), TimmDropPath(0.5)])
+def test_step__the_student_alone_drops_branches(tiny, drop):
+    model, (view,) = methods.make("dino", trunk=Branches(drop)), tiny.Views(8, ((3, 4, 4),)).views
+    assert torch.equal(model.target.encode(view)[1], model.target.encode(view)[1])
+    assert not torch.equal(model(view), model(view))
 
 
 @pytest.mark.parametrize(

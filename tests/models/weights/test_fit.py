@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -53,6 +55,38 @@ def test_positions__of_a_larger_grid_are_those_of_the_picture_enlarged(before):
 def test_positions__of_a_clip_are_those_of_the_image_at_every_time():
     positions = torch.randn(1, 9, 4)
     assert torch.equal(resize_positions(positions, 18), torch.cat([positions, positions], dim=1))
+
+
+def enlarged(maps, size):
+    return F.interpolate(maps, size=size, mode="bicubic", align_corners=False, antialias=True).flatten(2).mT
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("wanted", [(2, 8), (6, 6), (3, 12), (2, 6, 6), (4, 4, 4), (9, 4, 4), (4, 2, 6)])
+def test_positions__of_a_known_grid_are_those_of_the_picture_whatever_their_number(before, wanted):
+    """As many tokens as a square grid has may be a wide picture, or a clip."""
+    maps, first = torch.randn(1, 8, 4, 4), torch.randn(1, before, 8)
+    resized = resize_positions(torch.cat([first, maps.flatten(2).mT], dim=1), before + math.prod(wanted), wanted)
+    times = wanted[0] if len(wanted) == 3 else 1
+    expected = torch.cat([first, enlarged(maps, wanted[-2:]).repeat(1, times, 1)], dim=1)
+    torch.testing.assert_close(resized, expected)
+
+
+def test_positions__of_a_known_grid_leave_the_class_token_out_that_the_network_lacks():
+    positions = torch.randn(1, 17, 8)
+    assert torch.equal(resize_positions(positions, 64, (4, 4, 4)), positions[:, 1:].repeat(1, 4, 1))
+
+
+def test_positions__of_a_clip_are_interpolated_over_time():
+    positions = torch.randn(1, 4 * 16, 8)
+    resized = resize_positions(positions, 8 * 16, (8, 4, 4))
+    lines = positions.unflatten(1, (4, 16))[0].permute(1, 2, 0)
+    expected = F.interpolate(lines, size=8, mode="linear").permute(2, 0, 1).flatten(0, 1)[None]
+    torch.testing.assert_close(resized, expected)
+
+
+def test_positions__of_a_known_grid_are_not_forced():
+    assert resize_positions(torch.randn(1, 18, 8), 1 + 36, (6, 6)) is None
 
 
 def test_patches__resized_kernels_give_resized_patches_the_same():

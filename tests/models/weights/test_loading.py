@@ -46,6 +46,15 @@ def test_loading__takes_a_copy_where_there_is_nothing_else():
     assert all((value == 1).all() for value in net.state_dict().values())
 
 
+@pytest.mark.parametrize("steps", [3, 4])  # 4 x 16 places are as many as those of a square
+def test_loading__a_clip_has_the_positions_of_the_image_at_every_time(steps):
+    options = {"depth": 1, "positions": "learned", "pool": "token"}
+    image = create_vit("tiny", input_size=(64, 64), **options)
+    clip = nn.ModuleDict({"model": create_vit("tiny", patch=(2, 16, 16), input_size=(2 * steps, 64, 64), **options)})
+    load_tensors(clip, image.state_dict())
+    assert torch.equal(clip["model"].pos_embed[:, 1:], image.pos_embed[:, 1:].repeat(1, steps, 1))
+
+
 def test_loading__pattern_that_matches_nothing_or_cannot_be_read():
     net = mlp()
     state = under("trunk.", net.state_dict())

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eztorch.engine.evaluation.testing import COUNT
+
 if TYPE_CHECKING:
     from eztorch.engine.run import Job
 
@@ -19,6 +21,7 @@ _TITLES = {
     "clip_acc_1": "top-1 accuracy of single views",
     "clip_acc_5": "top-5 accuracy of single views",
     "ece": "expected calibration error",
+    "loss": "loss",
     "map": "mean average precision",
     "mce": "maximum calibration error",
     "mean_class_acc": "mean accuracy of the classes",
@@ -101,11 +104,25 @@ def read_entries(
     """
     own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
     evaluated, expected = (None if own.get(name) is None else int(own[name]) for name in _COUNTS)
-    for name in sorted(own, key=lambda name: name.endswith(_NOT_SHARES)):
-        if name.startswith("n_"):
-            continue
+    titles = {name: _title(name) for name in own if not COUNT.search(name)}
+    # Those of all targets together come before those of each.
+    for name in sorted(titles, key=lambda name: (name.endswith(_NOT_SHARES), ": " in titles[name])):
         is_share = not name.endswith(_NOT_SHARES)
-        yield Entry(protocol, _TITLES.get(name, name), own[name], is_share, evaluated, expected, settings, command)
+        yield Entry(protocol, titles[name], own[name], is_share, evaluated, expected, settings, command)
+
+
+def _title(name: str) -> str:
+    """Return what a metric is called, behind its target where it has one.
+
+    >>> _title("clip_acc_1"), _title("verb_acc_5"), _title("purity")
+    ('top-1 accuracy of single views', 'verb: top-5 accuracy', 'purity')
+    """
+    if name in _TITLES:
+        return _TITLES[name]
+    for known in sorted(_TITLES, key=len, reverse=True):
+        if name.endswith(f"_{known}"):
+            return f"{name.removesuffix(known)[:-1]}: {_TITLES[known]}"
+    return name
 
 
 def repeating_command(job: Job, task: str) -> str:

@@ -35,13 +35,13 @@ def _figures(measured: Measured, settings: ScorecardSettings) -> Iterator[_Drawn
         yield from _embedding(measured, settings)
     if "retrieval/n_evaluated" in measured.metrics:
         yield from _neighbours(measured, settings)
-    predicted = measured.predictions()
-    if predicted is None or predicted[1].multi_label:
-        return
-    title, predictions = predicted
-    yield from _answers(title, predictions)
-    yield from _failures(measured, title, predictions, settings)
-    yield from _activation_maps(measured, title, predictions, settings)
+    for title, predictions in measured.predictions():
+        if predictions.multi_label:
+            continue
+        yield from _answers(title, predictions)
+        yield from _failures(measured, title, predictions, settings)
+        if "target" not in predictions.protocol:  # what speaks for a class is asked of networks with one answer
+            yield from _activation_maps(measured, title, predictions, settings)
 
 
 def _embedding(measured: Measured, settings: ScorecardSettings) -> Iterator[_Drawn]:
@@ -109,7 +109,7 @@ def _failures(
     rows = confident_failures(predictions.labels.numpy(), predictions.scores.numpy(), number=settings.num_failures)
     if not len(rows):
         return
-    split = "test" if title == "Test" else "val"
+    split = "test" if title.startswith("Test") else "val"
     failures = []
     for row in rows.tolist():
         confidence, answer = predictions.scores[row].max(dim=0)

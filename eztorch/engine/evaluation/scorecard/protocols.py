@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BANK, _QUERY = "train", "val"
 # Predictions in the run directory.
-_OF_TEST, _OF_PROBE = "predictions/test.safetensors", "linear_probe.safetensors"
+_OF_PROBE = "linear_probe.safetensors"
 
 
 @dataclass
@@ -69,15 +69,16 @@ class Measured:
         path = self.job.config.get("ckpt_path")
         return None if path is None else Path(path)
 
-    def predictions(self) -> tuple[str, Predictions] | None:
-        """Return what wrote predictions, the test before the probe, and the predictions; None where nothing did."""
+    def predictions(self) -> list[tuple[str, Predictions]]:
+        """Return the predictions of the test, of every target of a model with several, else those of the probe."""
         from eztorch.evaluation.predictions import Predictions
 
-        for title, name in (("Test", _OF_TEST), ("Linear probe", _OF_PROBE)):
-            path = self.job.run_dir / name
-            if path.is_file() and any(entry.protocol == title.lower() for entry in self.entries):
-                return title, Predictions.load(path)
-        return None
+        protocols = {entry.protocol for entry in self.entries}
+        if "test" in protocols:
+            found = [Predictions.load(path) for path in _tested(self.job)]
+            return [(", ".join(["Test", *filter(None, [one.protocol.get("target")])]), one) for one in found]
+        probed = self.job.run_dir / _OF_PROBE
+        return [("Linear probe", Predictions.load(probed))] if "linear probe" in protocols and probed.is_file() else []
 
     def add(
         self, metrics: Mapping[str, float], protocol: str, prefix: str, settings: Mapping[str, Any], task: str
@@ -109,21 +110,29 @@ def _why_not_tested(job: Job) -> str | None:
 
 def _test(measured: Measured) -> None:
     metrics = run_test(measured.job, measured.checkpoint)
-    measured.add(metrics, "test", "test/", _test_settings(measured.job.run_dir / _OF_TEST), "test")
+    measured.add(metrics, "test", "test/", _test_settings(_tested(measured.job)), "test")
 
 
-def _test_settings(written: Path) -> dict[str, Any]:
+def _tested(job: Job) -> list[Path]:
+    """Return the predictions that a test has written: a file, or one for each target of the model."""
+    return sorted((job.run_dir / "predictions").glob("test*.safetensors"))
+
+
+def _test_settings(written: list[Path]) -> dict[str, Any]:
     """Return what there is to say of how a test was made, of the predictions that it has written."""
-    if not written.is_file():
+    if not written:
         return {}
-    protocol = read_protocol(written)
+    protocol = read_protocol(written[0])
     how = {"views brought together by": protocol["aggregation"], "unreadable": protocol["on_error"]}
     return {**view_settings(protocol), **how}
 
 
 def _why_no_features(job: Job) -> str | None:
     if not hasattr(job.model, "trunk"):
-        return f"{type(job.model).__name__} has no trunk apart from its classifier, so no features"
+        name = type(job.model).__name__
+        return (
+            f"{name} has no trunk apart from its classifier; model: trunk_features, pretrained.path=CHECKPOINT has one"
+        )
     missing = [split for split in (_BANK, _QUERY) if not job.config["datamodule"].get(split)]
     return f"the data has no {' and no '.join(missing)} split" if missing else None
 
