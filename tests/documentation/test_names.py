@@ -64,3 +64,13 @@ def test_names_of_eztorch__that_a_page_has_can_be_imported(page):
             locate(name)
         except ConfigError:
             importlib.import_module(name)
+
+
+def test_snippets__are_included():
+    """A formatter that takes the line of a snippet for Python would leave it on the page as it is."""
+    found = [line.strip() for text in PAGES.values() for line in text.splitlines() if "--8" in line]
+    assert len(found) > 20
+    for line in found:
+        snippet = re.fullmatch(r'--8<-- "([^":]+)(:\w+)?"', line)
+        assert snippet, line
+        assert (ROOT / snippet[1]).is_file(), line
