@@ -7,6 +7,7 @@ from eztorch.callbacks.collapse import CollapseMonitor
 from eztorch.callbacks.csv_logger import MetricsCSV
 from eztorch.callbacks.failures import FailureMonitor
 from eztorch.callbacks.knn import KNNEvaluator
+from eztorch.callbacks.last_checkpoint import LastCheckpoint
 from eztorch.callbacks.network_summary import NetworkSummary
 from eztorch.callbacks.online_evaluator import OnlineEvaluator
 from eztorch.callbacks.predictions import PredictionWriter
@@ -23,6 +24,7 @@ __all__ = [
     "CollapseMonitor",
     "FailureMonitor",
     "KNNEvaluator",
+    "LastCheckpoint",
     "LearningRateMonitor",
     "MetricsCSV",
     "ModelCheckpoint",

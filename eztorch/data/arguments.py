@@ -6,13 +6,30 @@ import argparse
 from collections.abc import Callable
 from fractions import Fraction
 
+from eztorch.engine.arguments import Arguments
 
-def add_experiment_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Add `-cn`, `-cp` and `--split` to the arguments of a command."""
+
+def add_experiment_arguments(parser: argparse.ArgumentParser, purpose: str, *, split: bool = True) -> None:
+    """Add `-cn`, `-cp`, `-cd` and, unless all splits are meant, `--split` to the arguments of a command."""
     parser.add_argument("-cn", "--config-name", metavar="EXPERIMENT", help=purpose)
     parser.add_argument("-cp", "--config-path", metavar="DIR", help="folder of the experiment")
-    parser.add_argument(
-        "--split", choices=("train", "val", "test"), default="train", help="which split of it (default: %(default)s)"
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="one more folder of configuration groups")
+    if split:
+        parser.add_argument(
+            "--split",
+            choices=("train", "val", "test"),
+            default="train",
+            help="which split of it (default: %(default)s)",
+        )
+
+
+def experiment_of(arguments: argparse.Namespace) -> Arguments:
+    """Return the experiment that a command line names; its `sources` are the overrides."""
+    return Arguments(
+        tuple(arguments.sources),
+        config_name=arguments.config_name,
+        config_path=arguments.config_path,
+        config_dir=arguments.config_dir,
     )
 
 

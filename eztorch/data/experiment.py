@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.arguments import Arguments
 from eztorch.engine.compose import Composer, refuse_unused, replace_gpus
-from eztorch.engine.experiments import find_recipe
+from eztorch.engine.experiments import find_recipe, import_from_working_directory
 from eztorch.engine.noise import quieten
 from eztorch.utils.config import build
 
@@ -17,13 +14,11 @@ if TYPE_CHECKING:
     from eztorch.datamodules import BaseDataModule
 
 
-def load_config(name: str, folder: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+def load_config(experiment: Arguments) -> dict[str, Any]:
     """Compose an experiment as its run does.
 
     Args:
-        name: The experiment, as `-cn` takes it.
-        folder: Its folder, as `-cp` takes it.
-        overrides: Overrides of the configuration, those of the run.
+        experiment: Its name, folders and overrides, as a run takes them.
 
     Returns:
         The resolved configuration.
@@ -32,16 +27,15 @@ def load_config(name: str, folder: str | None, overrides: Sequence[str]) -> dict
         ConfigError: There is no such experiment, or it cannot be composed.
     """
     quieten()
-    recipe = find_recipe(Arguments(config_name=name, config_path=folder), "data")
+    recipe = find_recipe(experiment, "data")
     composer = Composer(recipe, "data")
-    config = composer.compose(replace_gpus(list(overrides))[0])
+    config = composer.compose(replace_gpus(list(experiment.overrides))[0])
     refuse_unused(config, multirun=False)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a `_target_` may name a module of the working directory, as in a run
+    import_from_working_directory()
     return composer.resolve(config, composer.run_dir(config))
 
 
-def load_datamodule(name: str, folder: str | None, overrides: Sequence[str]) -> BaseDataModule:
+def load_datamodule(experiment: Arguments) -> BaseDataModule:
     """Compose an experiment, and build its datamodule alone; see `load_config`."""
-    datamodule: BaseDataModule = build(load_config(name, folder, overrides)["datamodule"])
+    datamodule: BaseDataModule = build(load_config(experiment)["datamodule"])
     return datamodule

@@ -145,6 +145,9 @@ class VideoBaseDataModule(BaseDataModule):
     def read_lists(self, folder: Path, subset: str, *, frame_folders: bool | None) -> Annotation | None:
         """Read official lists; a data set that has such does so here.
 
+        Their paths start from `video_path_prefix`, or from `media` where there is none, and have to be there, though a
+        prepared copy may have another extension.
+
         Args:
             folder: The folder of the lists.
             subset: Which of them.
@@ -198,10 +201,12 @@ class VideoBaseDataModule(BaseDataModule):
     def _annotation(
         self, source: VideoSource, dataset: Mapping[str, Any], frame_folders: bool | None, classes: Sequence[str]
     ) -> Annotation:
-        official = None
+        official: Annotation | None = None
         if self.lists is not None and not source.path.is_file():
             official = self.read_lists(source.path, source.subset, frame_folders=frame_folders)
-        return official or read_annotation(
+        if official is not None:
+            return official._replace(as_published=True)
+        return read_annotation(
             source.path,
             self.num_classes,
             classes,

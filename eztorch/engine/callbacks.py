@@ -24,15 +24,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "failures": {"_target_": "eztorch.callbacks.FailureMonitor"},
     "views": {"_target_": "eztorch.callbacks.ViewRecorder"},
     # Whatever a recipe keeps for good, a run that is stopped goes on from its last epoch.
-    "last_checkpoint": {
-        "_target_": "eztorch.callbacks.ModelCheckpoint",
-        "dirpath": "checkpoints",
-        "filename": "last",
-        "save_top_k": 1,
-        "every_n_epochs": 1,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    },
+    "last_checkpoint": {"_target_": "eztorch.callbacks.LastCheckpoint", "dirpath": "checkpoints"},
 }
 _EVALUATION = {name: _TRAINING[name] for name in ("progress_bar", "failures")}
 DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
@@ -55,10 +47,10 @@ _FILES = {
 def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, command: str = "") -> list[Any]:
     """Build the callbacks of the configuration and the default ones of the task.
 
-    A callback of the configuration takes the place of the default of the same name; keys without a `_target_` are added
-    to that default, and `null` leaves it out. Paths that are not absolute are taken within the run directory. A task
-    that takes features leaves out the callbacks that do nothing then, such as the probes and the checkpoints of a
-    recipe for training; a linear probe and a scorecard have none of them.
+    A callback of the configuration takes the place of the default of the same name, keys without a `_target_`
+    change arguments of that default, and `null` leaves it out. Paths that are not absolute are taken within the run
+    directory. A task that takes features leaves out the callbacks that do nothing then, such as the probes and the
+    checkpoints of a recipe for training; a linear probe and a scorecard have none of them.
 
     Args:
         config: Resolved configuration.
@@ -67,26 +59,53 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         command: Command line that repeats the run.
 
     Raises:
-        ConfigError: An entry of `callbacks` is not a spec.
+        ConfigError: An entry of `callbacks` is not a spec, or a checkpoint could not tell two callbacks apart.
     """
     asked = config.get("callbacks") or {}
     if task in _WITHOUT_CALLBACKS:
         asked = {}
     if not isinstance(asked, Mapping):
         raise ConfigError(f"callbacks: expected a mapping from names to specs, got {asked!r}.")
-    specs = {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command)}
-    for name, spec in asked.items():
-        adds = isinstance(spec, Mapping) and not is_spec(spec) and name in specs
-        specs[name] = {**specs[name], **spec} if adds else spec
+    specs = _over_defaults(asked, {**DEFAULT_CALLBACKS[task], **writer_spec(config, task, command)})
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
     if not (config.get("trainer") or {}).get("enable_model_summary", True):
         specs = {name: spec for name, spec in specs.items() if name != "summary"}
-    chosen = [spec for spec in specs.values() if spec is not None]
+    chosen = {name: spec for name, spec in specs.items() if spec is not None}
     if task in FEATURE_TASKS:
-        chosen = [spec for spec in chosen if _acts_in_prediction(locate(str(spec["_target_"])))]
-    return [build(_within(spec, run_dir)) for spec in chosen]
+        chosen = {name: spec for name, spec in chosen.items() if _acts_in_prediction(locate(str(spec["_target_"])))}
+    built = {name: build(_within(spec, run_dir)) for name, spec in chosen.items()}
+    _check_states(built)
+    return list(built.values())
+
+
+def _check_states(callbacks: Mapping[str, Any]) -> None:
+    """Refuse two callbacks that keep a state under the same key."""
+    from lightning.pytorch import Callback
+
+    names: dict[str, str] = {}
+    for name, callback in callbacks.items():
+        if type(callback).state_dict is Callback.state_dict:
+            continue
+        other = names.setdefault(callback.state_key, name)
+        if other != name:
+            raise ConfigError(
+                f"callbacks.{other} and callbacks.{name} cannot be told apart in a checkpoint, which keeps the "
+                f"state of both as {callback.state_key}. Let an argument in that differ, or leave one of them out."
+            )
+
+
+def _over_defaults(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the callbacks of a configuration over the default ones; keys alone concern a task that has that default."""
+    known = {name for specs in DEFAULT_CALLBACKS.values() for name in specs}
+    specs = dict(defaults)
+    for name, spec in asked.items():
+        if not isinstance(spec, Mapping) or is_spec(spec) or name not in known:
+            specs[name] = spec
+        elif name in defaults:
+            specs[name] = {**defaults[name], **spec}
+    return specs
 
 
 def _acts_in_prediction(kind: Any) -> bool:

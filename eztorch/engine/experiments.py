@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +123,12 @@ def find_recipe(arguments: Arguments, task: str, *, script: str | None = None) -
             groups = dict.fromkeys([*search, *([] if own is None else [own]), folder])
             return Recipe(path.parent, path.stem, tuple(place for place in groups if place != path.parent))
     raise ConfigError(_no_experiment(name, own))
+
+
+def import_from_working_directory() -> None:
+    """Let a `_target_` name a module of the working directory, however the program was called."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def _find_folder(text: str, flag: str, script: str | None) -> Path:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import eztorch
 from eztorch.engine.arguments import parse
-from eztorch.engine.experiments import find_recipe
+from eztorch.engine.experiments import find_recipe, import_from_working_directory
 from eztorch.engine.finished_run import experiment_of
 from eztorch.engine.help import task_help
 from eztorch.engine.job import JobInfo, JobSpec, Program, exported, inherited_job, job_file, write_run_files
@@ -135,8 +135,7 @@ def make_job(
 def _run(task: Task, job: JobSpec, argv: Sequence[str], *, inherited: bool = False) -> None:
     """Run a job in this process, and let the processes that it starts find it."""
     _show_log()
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a `_target_` may name a module of the working directory, however we were called
+    import_from_working_directory()
     if _is_first_process():
         write_run_files(job)
     runner = task.load()

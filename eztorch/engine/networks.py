@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,21 @@ from eztorch.engine.pretrained import network_key
 from eztorch.utils.errors import ConfigError
 
 
-def experiment_network(name: str, folder: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+def experiment_network(experiment: Arguments) -> dict[str, Any]:
     """Return the description of the network of an experiment; values that it does not need may be missing.
 
     Args:
-        name: The experiment, as `-cn` takes it.
-        folder: Its folder, as `-cp` takes it.
-        overrides: Overrides of the configuration.
+        experiment: Its name, folders and overrides.
 
     Raises:
         ConfigError: There is no such experiment, it does not compose, or its model has no network.
     """
-    recipe = find_recipe(Arguments(config_name=name, config_path=folder), "pretrain")
-    config = Composer(recipe, "checkpoint").compose(overrides)
+    recipe = find_recipe(experiment, "pretrain")
+    config = Composer(recipe, "checkpoint").compose(experiment.overrides)
     model = config.get("model")
     key = None if model is None else network_key(OmegaConf.to_container(model, resolve=False))  # type: ignore[arg-type]
     if key is None:
-        raise ConfigError(f"-cn {name}: model has neither trunk nor model, so there is no network.")
+        raise ConfigError(f"-cn {experiment.config_name}: model has neither trunk nor model, so there is no network.")
     with explained(config):
         found: dict[str, Any] = OmegaConf.to_container(model[key], resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     return found

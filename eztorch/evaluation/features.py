@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -111,6 +111,7 @@ class FeatureRows:
         self._input_name = input_name
         self._rows: list[LabelledFeatures] = []
         self._num_wrong = 0
+        self._failures: list[Any] = []
 
     def add(self, outputs: Any, batch: Mapping[str, Any]) -> None:
         """Take the features of a batch.
@@ -123,6 +124,7 @@ class FeatureRows:
             ConfigError: The step returns no features of that name.
         """
         self._num_wrong += len(failures_that_count(batch))
+        self._failures += batch.get("failures") or ()
         if outputs is not None:
             self._rows.append(_rows(outputs, batch, self._input_name))
 
@@ -133,9 +135,9 @@ class FeatureRows:
             device: Of the process group.
 
         Raises:
-            ConfigError: There is no sample at all.
+            ConfigError: There is no sample at all; the message has the first that this process could not read.
         """
-        rows = _average_clips(_gather(self._rows, device))
+        rows = _average_clips(_gather(self._rows, self._failures, device))
         return rows._replace(num_wrong=int(all_gather_uneven(torch.tensor([self._num_wrong], device=device)).sum()))
 
 
@@ -169,14 +171,16 @@ def _rows(outputs: Any, batch: Mapping[str, Any], input_name: str) -> LabelledFe
     return LabelledFeatures(features, batch["label"], batch["idx"])
 
 
-def _gather(rows: list[LabelledFeatures], device: torch.device) -> LabelledFeatures:
+def _gather(rows: list[LabelledFeatures], failures: Sequence[Any], device: torch.device) -> LabelledFeatures:
     """Concatenate the rows of all ranks; a rank may have none."""
     local = [[row.features for row in rows], [row.labels for row in rows], [row.idx.long() for row in rows]]
     # A rank without rows learns from the others how long theirs are; 0 for one number a row.
     shapes = [[part[0].shape[1] if part and part[0].ndim == 2 else 0 for part in local]]
     widths = all_gather_uneven(torch.tensor(shapes, device=device)).amax(dim=0).tolist()
     if not widths[0]:
-        raise ConfigError("There is no sample to take features of.")
+        first = failures[0] if failures else None
+        read = f" None of {len(failures)} could be read, the first: {first.path}: {first.reason}." if first else ""
+        raise ConfigError(f"There is no sample to take features of.{read}")
     parts = []
     for tensors, width, is_index in zip(local, widths, (False, False, True), strict=True):
         dtype = torch.long if is_index or not width else torch.float32

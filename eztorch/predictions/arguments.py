@@ -17,7 +17,7 @@ def add_measures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", nargs="+", metavar="NAME", help="what to measure; by default all that fits")
     parser.add_argument("--groups", type=Path, help="csv or json of class and group, for accuracies of groups")
     parser.add_argument("--bins", type=int, default=15, help="bins of the calibration errors (15)")
-    parser.add_argument("--threshold", type=float, default=0.5, help="from which probability a class is told (0.5)")
+    parser.add_argument("--threshold", type=float, default=0.5, help="least probability of a predicted class (0.5)")
 
 
 def measure_options(arguments: argparse.Namespace, predictions: Predictions) -> MeasureOptions:

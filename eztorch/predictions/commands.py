@@ -9,7 +9,7 @@ _COMMANDS = (
     Command(
         "predictions",
         "show",
-        "Say what is in a file of predictions: which videos, how they were evaluated, what was told of the first.",
+        "Show what is in a file of predictions: which videos, how they were evaluated, the first predictions.",
         (f"eztorch predictions show {_RGB}", f"eztorch predictions show {_RGB} --rows 20"),
     ),
     Command(

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     predictions = Predictions.load(arguments.file)
     print(f"{arguments.file}\n{columns(_facts(predictions))}\n")
-    print(f"How they came to be\n{columns(_flat(predictions.protocol))}")
+    print(f"Protocol\n{columns(_flat(predictions.protocol))}")
     rows = list(_rows(predictions, arguments.rows))
     if rows:
         print(f"\nThe first {len(rows)}\n{columns(rows)}")
@@ -60,7 +60,7 @@ def _rows(predictions: Predictions, count: int) -> Iterator[tuple[str, str]]:
         name = predictions.names[row] if predictions.names else str(int(predictions.idx[row]))
         best = int(predictions.scores[row].argmax())
         told = f"{_class(predictions, best)} ({float(predictions.scores[row, best]):.3f})"
-        yield name, f"{_label(predictions, row)}, told {told}"
+        yield name, f"{_label(predictions, row)}, predicted {told}"
 
 
 def _label(predictions: Predictions, row: int) -> str:

@@ -216,5 +216,8 @@ def RemoveAudioKey() -> nn.Module:
 
 # What a sample says of where it comes from stays with it, so these are the transforms of its input.
 OnlyInputTransform = ApplyTransformInputKey
+"""Transform the input of a sample; see `ApplyTransformInputKey`."""
 OnlyInputListTransform = ApplyTransformInputKeyOnList
+"""Transform every view of a sample, each with its own draws; see `ApplyTransformInputKeyOnList`."""
 OnlyInputListSameTransform = ApplySameTransformInputKeyOnList
+"""Transform all views of a sample with the same draws; see `ApplySameTransformInputKeyOnList`."""

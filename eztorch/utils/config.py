@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 from typing_extensions import Unpack
@@ -93,7 +93,8 @@ def call(name: str, target: Callable[..., T], /, *positional: Any, **arguments: 
         **arguments: The others.
 
     Raises:
-        ConfigError: It has no argument of that key; the message has the nearest, or those that there are.
+        ConfigError: It has no argument of that key, and the message has the nearest, or those that there are; or one
+            that it needs is missing.
 
     >>> call("round", round, 2.345, ndigits=1)
     2.3
@@ -101,7 +102,7 @@ def call(name: str, target: Callable[..., T], /, *positional: Any, **arguments: 
     try:
         return target(*positional, **arguments)
     except TypeError as error:
-        problem = next(_unknown_keys(target, arguments), None)
+        problem = next(_unknown_keys(target, arguments), None) or _missing_keys(target, positional, arguments)
         if problem is not None:
             raise ConfigError(f"{name}: {problem}") from error
         raise
@@ -134,6 +135,22 @@ def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterat
         if key not in accepted and key not in _HYDRA_KEYS:
             hint = did_you_mean(key, accepted, f"Accepted: {', '.join(accepted) or 'no keys'}.")
             yield f"unknown key {key!r}.{hint}"
+
+
+def _missing_keys(target: Callable[..., Any], positional: Sequence[Any], keys: Mapping[str, Any]) -> str | None:
+    """Say which arguments a target cannot do without and is not given, None where there are none."""
+    try:
+        bound = inspect.signature(target).bind_partial(*positional, **keys)
+    except (TypeError, ValueError):  # no signature, or something else is wrong with the arguments
+        return None
+    required = (
+        name
+        for name, parameter in bound.signature.parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    )
+    missing = [name for name in required if name not in bound.arguments]
+    return f"missing {'key' if len(missing) == 1 else 'keys'} {', '.join(missing)}." if missing else None
 
 
 def _accepted_keys(target: Callable[..., Any]) -> list[str] | None:

@@ -10,6 +10,7 @@ from eztorch.cli import main
 from eztorch.data.bench.benching import Result, Row, run_bench
 from eztorch.data.bench.sources import Experiment, Files, sample
 from eztorch.data.bench.throughput import Shape, common_files, take_turns
+from eztorch.engine.arguments import Arguments
 from eztorch.utils.errors import ConfigError, DataError
 
 EXPERIMENT = "supervised_r3d18_kinetics200"
@@ -124,7 +125,7 @@ def test_experiment__counts_the_clips_of_a_video_and_reads_copies_in_their_place
     from eztorch.data.experiment import load_config
 
     words = [word for word in overrides(videos, "datamodule.test.clip_sampler.clip_duration=1")[2:]]
-    source = Experiment(load_config(EXPERIMENT, None, words), "test", 2)
+    source = Experiment(load_config(Arguments(tuple(words), config_name=EXPERIMENT)), "test", 2)
     assert source.chosen == "pyav"
     assert source.read("pyav")(0, 0) == 30  # 10 clips of 3 crops each
     (tmp_path / "copy.mp4").write_bytes((videos / "class 0" / "0.mp4").read_bytes())
@@ -146,7 +147,7 @@ def test_experiment__counts_the_clips_of_a_video_and_reads_copies_in_their_place
 def test_experiment__of_a_part_or_of_several_data_sets_is_read_too(videos, tmp_path, dataset, number):
     from eztorch.data.experiment import load_config
 
-    config = load_config(EXPERIMENT, None, overrides(videos)[2:])
+    config = load_config(Arguments(tuple(overrides(videos)[2:]), config_name=EXPERIMENT))
     whole = config["datamodule"]["train"].get("dataset") or {}
     several = isinstance(dataset, list)
     parts = [{**whole, **part} for part in (dataset if several else [dataset])]
@@ -162,7 +163,7 @@ def test_experiment__of_a_part_or_of_several_data_sets_is_read_too(videos, tmp_p
 def test_experiment__needs_the_split(videos):
     from eztorch.data.experiment import load_config
 
-    config = load_config(EXPERIMENT, None, overrides(videos)[2:])
+    config = load_config(Arguments(tuple(overrides(videos)[2:]), config_name=EXPERIMENT))
     config["datamodule"]["val"] = None
     with pytest.raises(ConfigError, match="val"):
         Experiment(config, "val", 2)

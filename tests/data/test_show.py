@@ -9,6 +9,7 @@ from eztorch.cli import main
 from eztorch.data.experiment import load_config
 from eztorch.data.show.samples import Samples, file_cards
 from eztorch.data.show.sheet import Card, View, animate, draw_sheet
+from eztorch.engine.arguments import Arguments
 
 EXPERIMENT = "pretrain_r3d18_SCE_kinetics200"
 # The recipe reads folders of frames; these tests read files with it.
@@ -33,7 +34,7 @@ def overrides(videos, *more):
 
 @pytest.fixture
 def samples(videos):
-    return Samples(load_config(EXPERIMENT, None, overrides(videos)), "train")
+    return Samples(load_config(Arguments(tuple(overrides(videos)), config_name=EXPERIMENT)), "train")
 
 
 def blue(size, frames=None):
@@ -50,7 +51,7 @@ def test_samples__of_training_are_the_first_of_the_epoch(samples, videos):
     assert samples.addresses(4, 2, None) == list(sampler)[:4]
     assert len(samples.addresses(50, 0, None)) == 6
     assert [address.index for address in samples.addresses(4, 0, [5, 1])] == [5, 1]
-    evaluation = Samples(load_config(EXPERIMENT, None, overrides(videos)), "val")
+    evaluation = Samples(load_config(Arguments(tuple(overrides(videos)), config_name=EXPERIMENT)), "val")
     assert [address.index for address in evaluation.addresses(3, 0, None)] == [0, 2, 4]
 
 

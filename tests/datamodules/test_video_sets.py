@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from eztorch.datamodules import Kinetics400DataModule, Ucf101DataModule, VideoDataModule
+from eztorch.datamodules import Kinetics400DataModule, Ucf101DataModule, VideoBaseDataModule, VideoDataModule
+from eztorch.datasets.annotations import Annotation, LabeledVideo
 from eztorch.datasets.video_index import INDEX_NAME, VideoFacts, stamp
 from eztorch.engine.arguments import parse
 from eztorch.engine.compose import Composer
@@ -394,3 +395,25 @@ def test_frame_list__of_flow_has_the_direction_in_its_paths(put, tmp_path):
     }
     datamodule = VideoDataModule(2, tmp_path, train=given, decoder="flow", decoder_args={"flow": "RR"})
     assert first_batch(datamodule)["input"].shape == (2, 10, 4, 48, 64)
+
+
+class OwnLists(VideoBaseDataModule):
+    num_classes = 2
+    lists = "lists"
+    media = "videos"
+
+    def read_lists(self, folder, subset, *, frame_folders):
+        lines = (line.split(";") for line in (folder / f"{subset}.txt").read_text().splitlines())
+        return Annotation([LabeledVideo(path, int(label)) for path, label in lines])
+
+
+def test_own_lists__start_from_the_folder_of_media_and_have_to_be_there(put, tmp_path):
+    put("lists/train.txt", "a.mp4;0\nb.mp4;1\n")
+    put("videos/a.mp4")
+    put("videos/b.mp4")
+    spec = {"global_batch_size": 1, "clip_sampler": {"_target_": "eztorch.datasets.clip_samplers.WholeVideoSampler"}}
+    videos = OwnLists(tmp_path, train=spec).videos("train")
+    assert [videos.full_path(number) for number in range(2)] == [str(tmp_path / f"videos/{name}.mp4") for name in "ab"]
+    (tmp_path / "videos/b.mp4").unlink()
+    with pytest.raises(DataError, match="1 of its 2 videos are missing"):
+        OwnLists(tmp_path, train=spec).videos("train")

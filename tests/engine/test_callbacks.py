@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
 
-from eztorch.callbacks import FailureMonitor, NetworkSummary, ProgressBar, ThroughputMonitor
+from eztorch.callbacks import FailureMonitor, ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
 from eztorch.utils.errors import ConfigError
 
@@ -35,6 +35,43 @@ def test_build_callbacks__keeps_all_of_them_in_training(tmp_path):
 def test_build_callbacks__has_a_summary_where_the_trainer_is_to_give_one(tmp_path, asked):
     built = build_callbacks({"trainer": {"enable_model_summary": asked}}, "pretrain", tmp_path)
     assert any(isinstance(one, NetworkSummary) for one in built) == asked
+
+
+def test_build_callbacks__takes_keys_alone_for_those_of_the_default_of_that_name(tmp_path):
+    asked = {"callbacks": {"failures": {"max_failure_share": 2}}}
+    with pytest.raises(ConfigError, match="max_failure_share=2"):
+        build_callbacks(asked, "pretrain", tmp_path)
+    asked["callbacks"]["failures"] = {"max_failure_shar": 0.5}
+    with pytest.raises(ConfigError, match=r"FailureMonitor.*Did you mean 'max_failure_share'"):
+        build_callbacks(asked, "pretrain", tmp_path)
+    asked["callbacks"]["failures"] = {"max_failure_share": 0.5}
+    kinds = [type(one).__name__ for one in build_callbacks(asked, "pretrain", tmp_path)]
+    assert kinds == [type(one).__name__ for one in build_callbacks({}, "pretrain", tmp_path)]
+
+
+def test_build_callbacks__leaves_out_keys_of_a_default_that_the_task_has_not(tmp_path):
+    built = build_callbacks({"callbacks": {"views": {"num_samples": 2}}}, "test", tmp_path)
+    assert "ViewRecorder" not in {type(one).__name__ for one in built}
+    with pytest.raises(ConfigError, match=r"callbacks\.mine: expected a mapping with a _target_"):
+        build_callbacks({"callbacks": {"mine": {"num_samples": 2}}}, "test", tmp_path)
+
+
+def keeps(**keys):
+    return {"_target_": "eztorch.callbacks.ModelCheckpoint", "save_top_k": -1, **keys}
+
+
+def test_build_callbacks__keep_every_epoch_beside_the_last(tmp_path):
+    built = build_callbacks(
+        {"callbacks": {"all": keeps(every_n_epochs=1), "some": keeps(every_n_epochs=5)}}, "pretrain", tmp_path
+    )
+    keys = [one.state_key for one in built if isinstance(one, ModelCheckpoint)]
+    assert len(set(keys)) == len(keys) == 3
+
+
+def test_build_callbacks__refuses_two_whose_states_a_checkpoint_could_not_tell_apart(tmp_path):
+    asked = {"first": keeps(dirpath="a"), "second": keeps(dirpath="b")}
+    with pytest.raises(ConfigError, match=r"callbacks\.first and callbacks\.second cannot be told apart"):
+        build_callbacks({"callbacks": asked}, "pretrain", tmp_path)
 
 
 def test_build_callbacks__adds_keys_without_a_target_to_the_default(tmp_path):

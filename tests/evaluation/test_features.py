@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from eztorch.datasets.failures import SampleFailure
 from eztorch.evaluation import extract_features
 from eztorch.utils.errors import ConfigError
 
@@ -83,3 +84,9 @@ def test_extract_features__errors_say_what_there_is():
         extract_features(Module(), [make_batch([0])], input_name="q")
     with pytest.raises(ConfigError, match="no sample"):
         extract_features(Module(), [])
+
+
+def test_extract_features__of_nothing_readable_says_what_is_wrong_with_the_first():
+    failures = [SampleFailure(idx, f"v{idx}.mp4", "pyav", "no such file", 0) for idx in range(2)]
+    with pytest.raises(ConfigError, match=r"None of 2 could be read, the first: v0\.mp4: no such file\."):
+        extract_features(Module(), [{"input": None, "failures": failures}])

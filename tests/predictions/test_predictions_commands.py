@@ -52,7 +52,13 @@ def test_commands__load_neither_lightning_nor_torchvision(streams):
 def test_show__tells_what_is_in_a_file(streams, capsys):
     assert main(["predictions", "show", str(streams[0]), "--rows", "2"]) == 0
     told = capsys.readouterr().out
-    for line in ("videos   12", "classes  4", "views.temporal  10", "n_expected      13", "v00.mp4  is a, told a (0.9"):
+    for line in (
+        "videos   12",
+        "classes  4",
+        "views.temporal  10",
+        "n_expected      13",
+        "v00.mp4  is a, predicted a (0.9",
+    ):
         assert line in told, line
     assert "v02.mp4" not in told
 
@@ -63,8 +69,8 @@ def test_show__tells_of_what_is_missing(tmp_path, capsys):
     assert main(["predictions", "show", str(tmp_path / "a.safetensors")]) == 0
     told = capsys.readouterr().out
     assert "2, without names" in told
-    assert "0  is 0 and 1, told 0 (0.900)" in told
-    assert "4  is nothing, told 1 (0.300)" in told
+    assert "0  is 0 and 1, predicted 0 (0.900)" in told
+    assert "4  is nothing, predicted 1 (0.300)" in told
 
 
 def test_score__prints_what_measure_gives(streams, tmp_path, capsys):

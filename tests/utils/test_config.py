@@ -56,3 +56,21 @@ def test_keys_of_any_name__are_left_to_the_constructor() -> None:
 def test_unknown_key_when_built__is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'size'"):
         build(spec("Plain", sise=1))
+
+
+class Needy:
+    def __init__(self, first: int, second: int, *, third: int, fourth: int = 4) -> None:
+        if first < 0:
+            raise TypeError("of the constructor itself")
+
+
+def test_missing_keys_when_built__are_a_configuration_error_that_names_them() -> None:
+    with pytest.raises(ConfigError, match=r"Needy: missing keys second, third\.$"):
+        build(spec("Needy", first=1))
+    with pytest.raises(ConfigError, match=r"missing key third\.$"):
+        build(spec("Needy", _args_=[1, 2]))
+
+
+def test_error_of_a_constructor__is_left_as_it_is() -> None:
+    with pytest.raises(TypeError, match="of the constructor itself"):
+        build(spec("Needy", first=-1, second=2, third=3))

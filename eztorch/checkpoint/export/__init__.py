@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from eztorch.data.arguments import whole_number
+from eztorch.engine.arguments import Arguments
 from eztorch.utils.errors import ConfigError
 
 SUFFIXES = (".safetensors", ".pth", ".onnx", ".pt2")
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-cn", "--config-name", metavar="EXPERIMENT", help="experiment that has the trunk (default: the checkpoint's)"
     )
     parser.add_argument("-cp", "--config-path", metavar="DIR", help="folder of the experiment")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="one more folder of configuration groups")
     parser.add_argument("--pattern", help="regular expression of what the trunk's names begin with (default: found)")
     parser.add_argument(
         "--input", type=whole_number(1), nargs="+", metavar="N", help="shape of an input: 3 224 224, or 3 8 112 112"
@@ -51,13 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     from eztorch.checkpoint.export.source import load_source
     from eztorch.checkpoint.export.weights import export_weights
 
-    source = load_source(
-        arguments.checkpoint,
-        experiment=arguments.config_name,
-        folder=arguments.config_path,
-        overrides=arguments.overrides,
-        pattern=arguments.pattern,
+    experiment = Arguments(
+        tuple(arguments.overrides), arguments.config_name, arguments.config_path, arguments.config_dir
     )
+    named = experiment if experiment.config_name is not None else None
+    source = load_source(arguments.checkpoint, experiment=named, pattern=arguments.pattern)
     print(source.said)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if suffix in (".onnx", ".pt2"):

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import eztorch
+from eztorch.engine.arguments import Arguments
+from eztorch.engine.experiments import import_from_working_directory
 from eztorch.engine.networks import experiment_network, run_network
 from eztorch.models.weights import load_tensors, origin, read_weights
 from eztorch.utils.config import build
@@ -83,16 +85,12 @@ class Comparison:
         return f"{self.what}: largest difference {self.difference:.2g}, values up to {self.scale:.3g}.{verdict}"
 
 
-def load_source(
-    checkpoint: Path, *, experiment: str | None, folder: str | None, overrides: Sequence[str], pattern: str | None
-) -> Source:
+def load_source(checkpoint: Path, *, experiment: Arguments | None, pattern: str | None) -> Source:
     """Read a checkpoint and take its trunk.
 
     Args:
         checkpoint: The file.
         experiment: The experiment that has the trunk; None for the run that wrote the checkpoint.
-        folder: Folder of the experiment.
-        overrides: Overrides of its configuration.
         pattern: What the names of the trunk begin with in the file; None finds out.
 
     Raises:
@@ -102,11 +100,12 @@ def load_source(
     label = f"{file.path} ({origin(file.tensors)})"
     facts = {"eztorch_version": eztorch.__version__, "source": file.path.name}
     facts |= {name: file.facts[name] for name in ("epoch", "global_step") if name in file.facts}
-    spec = run_network(checkpoint) if experiment is None else experiment_network(experiment, folder, overrides)
+    spec = run_network(checkpoint) if experiment is None else experiment_network(experiment)
     if spec is None:
         tensors, begins = _taken(file.tensors, pattern)
         said = f"Weights from {label}: {len(tensors)} of {len(file.tensors)}, those under {begins!r}; the names stay."
         return Source(tensors, None, said, facts)
+    import_from_working_directory()
     module: nn.Module = build(spec)
     report = load_tensors(module, file.tensors, label, pattern=pattern)
     return Source(module.state_dict(), spec, str(report), {**facts, "trunk": json.dumps(spec, default=str)})

@@ -6,7 +6,7 @@ import argparse
 from fractions import Fraction
 from pathlib import Path
 
-from eztorch.data.arguments import above_zero, add_experiment_arguments, whole_number
+from eztorch.data.arguments import above_zero, add_experiment_arguments, experiment_of, whole_number
 from eztorch.utils.errors import ConfigError
 
 
@@ -75,8 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         shape = Shape(arguments.frames or None, arguments.clip_duration, arguments.clips)
         source = Files(arguments.sources, shape, arguments.files, arguments.fps)
     else:
-        where = arguments.config_name, arguments.config_path, arguments.sources
-        source = load_experiment(*where, arguments.split, arguments.files)
+        source = load_experiment(experiment_of(arguments), arguments.split, arguments.files)
     feed = None if arguments.feed is None else float(arguments.feed)
     result = run_bench(source, float(arguments.seconds), copies=not arguments.no_prepare)
     result.show(feed)

@@ -22,6 +22,7 @@ from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.labeled_video_dataset import LabeledVideoDataset
 from eztorch.datasets.loader_samplers import SampleAddress
 from eztorch.datasets.subsets import Subset
+from eztorch.engine.arguments import Arguments
 from eztorch.utils.config import build, locate
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.names import choose
@@ -155,9 +156,9 @@ class Experiment:
             return datamodule.dataset(self._split)
 
 
-def load_experiment(name: str, folder: str | None, overrides: Sequence[str], split: str, number: int) -> Experiment:
+def load_experiment(experiment: Arguments, split: str, number: int) -> Experiment:
     """Compose an experiment and take a sample of one of its splits."""
-    return Experiment(load_config(name, folder, overrides), split, number)
+    return Experiment(load_config(experiment), split, number)
 
 
 def sample(items: Sequence[Any], number: int) -> list[Any]:

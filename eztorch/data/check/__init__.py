@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eztorch.data.arguments import add_experiment_arguments, experiment_of
 from eztorch.data.listing import KINDS
 from eztorch.data.pool import add_workers_argument
 from eztorch.utils.errors import ConfigError
@@ -22,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         help="folders of classes or of splits, and annotation files; with -cn, overrides of the configuration",
     )
-    parser.add_argument("-cn", "--config-name", metavar="EXPERIMENT", help="check all splits of this experiment")
-    parser.add_argument("-cp", "--config-path", metavar="DIR", help="folder of the experiment")
+    add_experiment_arguments(parser, "check all splits of this experiment", split=False)
     parser.add_argument("--prefix", metavar="DIR", help="folder that the paths of annotation files start from")
     parser.add_argument("--num-classes", type=int, metavar="N", help="number of classes, to check the labels against")
     parser.add_argument("--kind", choices=("auto", *KINDS), default="auto", help="what to look for in folders")
@@ -114,5 +114,5 @@ def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
     from eztorch.data.check.datamodule import datamodule_splits
     from eztorch.data.experiment import load_datamodule
 
-    datamodule = load_datamodule(arguments.config_name, arguments.config_path, arguments.sources)
+    datamodule = load_datamodule(experiment_of(arguments))
     return datamodule_splits(datamodule), None if datamodule.datadir is None else str(datamodule.datadir)

@@ -20,6 +20,7 @@ from eztorch.datasets.decoders import build_decoder
 from eztorch.datasets.failures import ReadError, SampleFailure
 from eztorch.datasets.image_sources import read_image
 from eztorch.datasets.loader_samplers import EpochSampler, SampleAddress
+from eztorch.engine.arguments import Arguments
 from eztorch.engine.run import seed_run
 from eztorch.models.steps import apply_transform, build_transform
 from eztorch.utils.config import build
@@ -131,9 +132,9 @@ class Samples:
         return getattr(self._dataset, "classes", ()) or ()
 
 
-def load_samples(name: str, folder: str | None, overrides: Sequence[str], split: str) -> Samples:
+def load_samples(experiment: Arguments, split: str) -> Samples:
     """Compose an experiment and open one of its splits."""
-    return Samples(load_config(name, folder, overrides), split)
+    return Samples(load_config(experiment), split)
 
 
 def file_cards(sources: Sequence[str], number: int, num_frames: int) -> list[Card]:

@@ -58,7 +58,7 @@ def f1_score(
     Args:
         scores: Probabilities, shape (V, K).
         labels: Shape (V, K).
-        threshold: From which probability on a class is told.
+        threshold: Least probability of a predicted class.
         average: `micro` counts all samples and classes together; `macro` is the mean over the classes, and `samples`
             over the samples, that are there or told: of the others nothing can be said.
         unanswered: Labels of samples without scores, shape (W, K); none of them is told.

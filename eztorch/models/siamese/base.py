@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import Required, TypedDict
 
 from eztorch.models.siamese import layers
-from eztorch.models.siamese.checks import check_chain
+from eztorch.models.siamese.checks import check_both_ways, check_chain
 from eztorch.models.siamese.features import Features, of_samples, of_training
 from eztorch.models.siamese.gradient_cache import cached_step, checked_size
 from eztorch.models.siamese.legacy_checkpoints import convert_legacy_state_dict
@@ -167,13 +167,14 @@ class SiameseModel(LightningModule, ABC):
         """Refuse a plan that leaves views out or cuts them: the method has no target and compares whole views.
 
         Raises:
-            ConfigError: `sym` is false, or there are patches.
+            ConfigError: `sym` is false, there are patches, or there is one global crop.
         """
         if not self.plan.sym or self.plan.num_splits:
             raise ConfigError(
                 f"{type(self).__name__} compares all views with one another, whole; write model.sym=true and "
                 "model.num_splits=0."
             )
+        check_both_ways(self.plan, type(self).__name__)
 
     def mean_over_pairs(self, queries: Mapping[int, Features], loss: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Average a loss over the pairs of views, and over the combinations of patches of a query view.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from eztorch.models.heads import PrototypeHead
 from eztorch.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eztorch.models.siamese.view_plan import ViewPlan
 
 
 def above_zero(key: str, value: float) -> float:
@@ -68,4 +73,21 @@ def check_chain(trunk: nn.Module, projector: nn.Module | None, predictor: nn.Mod
         raise ConfigError(
             f"model.predictor.output_dim={given}, but predictions are compared with projections, "
             f"which have {before} features."
+        )
+
+
+def check_both_ways(plan: ViewPlan, method: str) -> None:
+    """Refuse a plan with a key view that is no query view: in a method without a target no network would encode it.
+
+    Args:
+        plan: Of the method.
+        method: Its name, for the message.
+
+    Raises:
+        ConfigError: `sym` is false, or there is one global crop.
+    """
+    if not plan.sym or plan.num_global_crops < 2:
+        raise ConfigError(
+            f"num_global_crops={plan.num_global_crops} and sym={str(plan.sym).lower()}: a global crop of {method} is "
+            "both a key and a query; write model.num_global_crops=2, or more, and model.sym=true."
         )

@@ -25,7 +25,7 @@ from eztorch.models.siamese.self_distillation import (
 from eztorch.models.siamese.target_branch import TargetBranch
 from eztorch.models.steps import pass_at
 from eztorch.models.trunks.vit import VisionTransformer
-from eztorch.modules import draw_hidden, sum_over_processes
+from eztorch.modules import batch_norms, draw_hidden, sum_over_processes
 from eztorch.utils.distributed import rank, world_size
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -91,8 +91,6 @@ class IBOTModel(SiameseModel):
         super().__init__(**without(keys, SelfDistillationKeys))
         self._check_networks()
         self.require_all_views()
-        if self.plan.num_global_crops < 2:
-            raise ConfigError("num_global_crops=1: a crop has to be both a key and a query; write at least 2.")
         if len(mask_ratio) != 2 or not 0 < mask_ratio[0] <= mask_ratio[1] < 1:
             raise ConfigError(f"mask_ratio={list(mask_ratio)}; expected two rising shares between 0 and 1.")
         self.mask_ratio, self.mask_prob = (mask_ratio[0], mask_ratio[1]), share("mask_prob", mask_prob)
@@ -242,4 +240,9 @@ class IBOTModel(SiameseModel):
             raise ConfigError(
                 "The projector of iBOT gives the scores of class and patch tokens: write model.projector._target_="
                 "eztorch.models.heads.IBOTHead, model.predictor=null and model.normalize_outputs=false."
+            )
+        if batch_norms(self.projector):
+            raise ConfigError(
+                "The head of iBOT gets as many rows of each view as can be hidden, and where fewer are, its batch "
+                "statistics would be of rows that stand for nothing: write model.projector.norm_layer=null."
             )

@@ -70,6 +70,22 @@ def check_not_synchronized(target: MomentumTarget, *, shuffle_bn: bool) -> None:
         )
 
 
+def check_precision(target: MomentumTarget) -> None:
+    """Refuse a moving average of weights in half precision, most of which would never move.
+
+    A step of a momentum of 0.996 is 0.4 % of the way, and 8 bits do not tell less than that from nothing.
+
+    Raises:
+        ConfigError: A weight of the target has two bytes.
+    """
+    for name, parameter in target.named_parameters():
+        if parameter.is_floating_point() and parameter.element_size() < 4:
+            raise ConfigError(
+                f"The target's {name} is of {parameter.dtype}, and a moving average of such weights stands still: its "
+                "steps are rounded away; write trainer.precision=bf16-mixed, 16-mixed or 32."
+            )
+
+
 @torch.no_grad()
 def encode(
     target: MomentumTarget, views: Sequence[Tensor], passes: Sequence[Sequence[int]], *, shuffle_bn: bool, splits: int

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from eztorch.losses import simsiam_loss
 from eztorch.models.siamese.base import Scalars, SiameseKeys, SiameseModel
+from eztorch.models.siamese.checks import check_both_ways
 from eztorch.models.siamese.features import Features
 
 
@@ -23,12 +24,13 @@ class SimSiamModel(SiameseModel):
         **shared: Keys of every siamese method, see `SiameseModel`.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of its range, or the views are not compared both ways.
     """
 
     def __init__(self, **shared: Unpack[SiameseKeys]) -> None:
         shared.setdefault("sym", True)
         super().__init__(**shared)
+        check_both_ways(self.plan, type(self).__name__)
 
     def compute_loss(
         self, queries: Mapping[int, Features], keys: Mapping[int, Tensor], batch: Mapping[str, Any]

@@ -107,8 +107,9 @@ class TargetBranch:
         )
 
     def start(self) -> None:
-        """Check what the strategy made of the target, and begin without keys of an earlier fit."""
+        """Check what strategy and precision made of the target, and begin without keys of an earlier fit."""
         keys_of.check_not_synchronized(self.target, shuffle_bn=self.shuffle_bn)
+        keys_of.check_precision(self.target)
         self._pending.clear()
 
     def encode(self, views: Sequence[Tensor], plan: ViewPlan) -> dict[int, Tensor]:

@@ -31,6 +31,17 @@ def sine_cosine_positions(grid: Sequence[int], dim: int, device: torch.device | 
     return F.pad(encoded, (0, dim - encoded.shape[1]))
 
 
+def sequence_positions(grid: Sequence[int], dim: int, device: torch.device | None = None) -> Tensor:
+    """Return fixed positions of a grid whose places are counted one after another, as VideoMAE's code has them.
+
+    Place p has sin(p / 10000^(2 i / dim)) at 2 i and cos of the same at 2 i + 1 (arXiv 1706.03762, section 3.5).
+    Arguments and result are those of `sine_cosine_positions`.
+    """
+    rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10000.0) / dim))
+    angles = torch.arange(math.prod(grid), device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]
+
+
 def resize_grid(positions: Tensor, grid: Sequence[int], wanted: Sequence[int]) -> Tensor:
     """Return learned positions of a grid for another one: bicubic over space as timm does it, then linear over time.
 

@@ -6,13 +6,13 @@ Papers: https://arxiv.org/abs/2010.11929 (ViT), https://arxiv.org/abs/2103.15691
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eztorch.models.trunks.positions import sine_cosine_positions
+from eztorch.models.trunks.positions import sequence_positions, sine_cosine_positions
 from eztorch.models.trunks.transformer import (
     POOLS,
     Transformer,
@@ -26,7 +26,11 @@ from eztorch.models.trunks.transformer import (
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
 
-_POSITIONS = {"fixed": False, "learned": True}
+_POSITIONS: dict[str, Callable[..., Tensor] | None] = {
+    "fixed": sine_cosine_positions,
+    "sequence": sequence_positions,
+    "learned": None,
+}
 
 
 class VisionTransformer(Transformer):
@@ -48,7 +52,8 @@ class VisionTransformer(Transformer):
         in_channels: Channels of the input.
         pool: What the features are: the `mean` of the patch tokens, or a `token` of their own.
         drop_path: Probability that a residual branch of the last block is dropped; it grows from 0 with the depth.
-        positions: `fixed`, or `learned` as in ViT and DeiT, so that their weights give what they gave there.
+        positions: `fixed`, of each side; `sequence`, fixed too, of the place in the sequence, as in VideoMAE's code; or
+            `learned` as in ViT and DeiT, so that their weights give what they gave there.
         input_size: Sides of the input that positions are learned for, (H, W) or (T, H, W); others are interpolated.
         num_classes: Length of the output; 0 gives the features.
         mask_token: Whether there is a learned token for patches that are hidden (`tokens`).
@@ -73,8 +78,8 @@ class VisionTransformer(Transformer):
         num_classes: int = 0,
         mask_token: bool = False,
     ) -> None:
-        learned = choose(_POSITIONS, positions, "positions")
-        if learned != (input_size is not None):
+        formula = choose(_POSITIONS, positions, "positions")
+        if (formula is None) != (input_size is not None):
             raise ConfigError(
                 f"positions={positions} and input_size={input_size}; learned positions, and no others, need the sides "
                 "of the input that they are learned for, for example [224, 224]."
@@ -87,6 +92,7 @@ class VisionTransformer(Transformer):
             class_token=choose(POOLS, pool, "pool"),
             places=None if input_size is None else patch_grid(input_size, checked_patch(patch)),
         )
+        self.positions, self._formula = positions, formula
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if mask_token else None
         self.blocks = blocks(depth, embed_dim, num_heads, mlp_ratio, drop_path)
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
@@ -108,8 +114,8 @@ class VisionTransformer(Transformer):
         if hidden is not None:
             assert self.mask_token is not None
             patches = torch.where(hidden[:, :, None], self.mask_token.to(patches.dtype), patches)
-        if self.pos_embed is None:
-            patches = patches + sine_cosine_positions(grid, self.num_features, patches.device).to(patches.dtype)
+        if self._formula is not None:
+            patches = patches + self._formula(grid, self.num_features, patches.device).to(patches.dtype)
         else:
             patches = self._placed(patches, grid)
         if visible is not None:

@@ -26,6 +26,7 @@ _CLASSIFIER = "classifier."
 _COPIES = re.compile(r"(.*\.)?(target|teacher|ema|\w*momentum\w*|\w*_ema|\w*_k|key_encoder)\.")
 _HEADS = re.compile(r"(.*\.)?(projector|predictor|projection_head|prediction_head|target|queue|prototypes)\b")
 _POSITIONS = re.compile(r"(.*[._])?pos_embed(ding)?$")
+_BLOCK = re.compile(r".*[._]\d+\w?(?=\.)")  # what the names of the weights of a block begin with
 
 
 class _Match(NamedTuple):
@@ -95,20 +96,25 @@ def load_weights(
         path: A checkpoint, a state dict, or a safetensors file.
         pattern: Regular expression of what the names of the network begin with in the file, for example `^(trunk\.)`;
             what it matches is taken away. None finds out.
-        strict: Refuse a file that lacks weights of the network. A classifier may always be missing or have other
-            classes, and counters of batches may be missing.
+        strict: Refuse a file that lacks weights of the network, or has others in the same blocks. A classifier may
+            always be missing or have other classes, and counters of batches may be missing.
         inflation: How kernels for images get their length over time: `mean` or `centre`.
         key: Configuration key that the path came from, for messages.
 
     Raises:
-        ConfigError: The file cannot be read, no weight fits, some are missing and it is strict, or a weight has a shape
-            that cannot be made to fit.
+        ConfigError: The file cannot be read, no weight fits, some are missing or too many and it is strict, or a weight
+            has a shape that cannot be made to fit.
     """
     file = read_weights(path, key=key)
     under = f", {file.container}" if file.container else ""
     label = f"{file.path} ({origin(file.tensors)}{under})"
     report = load_tensors(module, file.tensors, label, pattern=pattern, strict=strict, inflation=inflation)
     rank_zero_only(_log.info)(str(report))
+    if _counts_places(file.tensors) and any(getattr(part, "positions", None) == "fixed" for part in module.modules()):
+        rank_zero_only(_log.warning)(
+            f"{file.path} looks like VideoMAE's: its positions, which are not in the file, are of the places in the "
+            "sequence, and those of the network of each side. Write trunk.positions=sequence to have what it had there."
+        )
     return report
 
 
@@ -162,6 +168,7 @@ def load_tensors(
     report.missing = [own for own in network if own not in loaded]
     if strict:
         _refuse_missing(report, match, network, source, name)
+        _refuse_other_blocks(report, tensors)
     module.load_state_dict(loaded, strict=False)
     return report
 
@@ -251,9 +258,14 @@ def _with_joined_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def _counts_places(tensors: Mapping[str, Tensor]) -> bool:
+    """Say whether a file is of VideoMAE's code, which makes its positions anew: biases kept apart, and no positions."""
+    return any(name.endswith(".attn.q_bias") for name in tensors) and not any(map(_POSITIONS.match, tensors))
+
+
 def _follows_from_sizes(name: str, value: Tensor) -> bool:
     """Say whether a value is an index, a counter, or a table of relative places, which the network knows by itself."""
-    return not value.is_floating_point() or name.endswith("relative_coords_table")
+    return not value.is_floating_point() or name.endswith(("relative_coords_table", "attn_mask"))
 
 
 def _is_classifier(own: str, place: str, names: Iterable[str]) -> bool:
@@ -282,6 +294,22 @@ def _refuse_missing(
         "Is it the same network, and is all of it in the file? With strict: false they keep their values.\n"
         f"{report}"
     )
+
+
+def _refuse_other_blocks(report: WeightReport, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are left over in a block of which others were loaded: it computes something else there."""
+    known = {found.group() for name in report.matched.values() if (found := _BLOCK.match(name))}
+    others = [
+        name
+        for name, why in report.left_over.items()
+        if not why and (found := _BLOCK.match(name)) and found.group() in known
+        if not _follows_from_sizes(name, tensors[name])
+    ]
+    if others:
+        raise ConfigError(
+            f"{report.source} has {len(others)} weights in its blocks that {report.target} has no place for: "
+            f"{some(others)}. So its blocks compute something else. With strict: false they are left out.\n{report}"
+        )
 
 
 def _nothing(

@@ -165,6 +165,7 @@ def test_validation_step__gives_the_class_token_of_a_picture_that_is_seen_whole(
         ({"trunk": _vit(mask_token=False)}, r"model\.trunk\.mask_token=true"),
         ({"projector": DINOHead(8, output_dim=6)}, "gives the scores of class and patch tokens"),
         ({"projector": None}, r"eztorch\.models\.heads\.IBOTHead"),
+        ({"projector": IBOTHead(8, output_dim=6, norm_layer="bn_1D")}, r"model\.projector\.norm_layer=null"),
         ({"predictor": nn.Linear(6, 6)}, r"model\.predictor=null"),
         ({"projector": IBOTHead(8, output_dim=6), "normalize_outputs": True}, r"model\.normalize_outputs=false"),
         ({"sym": False}, r"model\.sym=true"),

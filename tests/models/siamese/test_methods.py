@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from eztorch.utils.config import build, problems
 from eztorch.utils.errors import ConfigError, DataError
@@ -116,6 +116,19 @@ def test_step__names_the_number_of_views_that_is_missing(name):
     batch = {"input": [torch.randn(4, 3, 4, 4)], "label": torch.zeros(4, dtype=torch.long)}
     with pytest.raises(DataError, match=r"1 view\(s\) and the model expects 2"):
         methods.make(name).training_step(batch, 0)
+
+
+@every_method
+@pytest.mark.parametrize("keys", [{"sym": False}, {"num_global_crops": 1, "num_local_crops": 1}])
+def test_step__encodes_every_view_or_the_plan_is_refused(name, keys):
+    data = Clouds(length=4)
+    batch = default_collate([data[i] for i in range(4)])
+    usual = methods.make(name)
+    if (usual.branch is not None and not name.startswith("ibot")) or usual.views_with_themselves:
+        assert torch.isfinite(methods.make(name, **keys).training_step(batch, 0)["loss"])
+    else:
+        with pytest.raises(ConfigError, match=r"is both a key and a query|compares all views with one another"):
+            methods.make(name, **keys)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from eztorch.modules import ema_update
 from eztorch.schedulers import momentum_at
 from eztorch.utils.errors import ConfigError
 
@@ -151,6 +152,17 @@ def test_fit__shuffle_bn_on_one_device_splits_the_statistics_of_the_target_alone
 def test_fit__impossible_combinations_of_devices_are_errors(tiny, fit, keys, message):
     with pytest.raises(ConfigError, match=message):
         fit(_with_batch_norm(tiny, **keys))
+
+
+def test_fit__a_moving_average_of_half_precision_is_an_error(tiny, fit):
+    """It stands still: weights that differ by 2 % do not come any closer in 1000 steps."""
+    target, online = (torch.linspace(1, 2, 1000).bfloat16() * factor for factor in (1.0, 1.02))
+    first = target.clone()
+    for _ in range(1000):
+        ema_update([target], [online], momentum=0.996)
+    assert torch.equal(target, first)
+    with pytest.raises(ConfigError, match=r"is of torch\.bfloat16.*trainer\.precision=bf16-mixed"):
+        fit(tiny.model(), precision="bf16-true")
 
 
 def test_fit__a_second_fit_begins_without_keys_of_the_first(tiny, fit):

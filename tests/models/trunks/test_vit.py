@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from eztorch.models.trunks import create_vit
-from eztorch.models.trunks.positions import resize_grid, sine_cosine_positions
+from eztorch.models.trunks.positions import resize_grid, sequence_positions, sine_cosine_positions
 from eztorch.models.trunks.transformer import Block
 from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.utils.errors import ConfigError
@@ -133,6 +133,18 @@ def test_learned_positions__are_added_to_the_tokens_of_their_places(patch, size,
     tokens = patches if pool == "mean" else torch.cat([network.cls_token.expand(2, -1, -1), patches], dim=1)
     torch.testing.assert_close(seen[0], tokens + network.pos_embed)
     assert network.get_param_layer_id("pos_embed") == 0
+
+
+@pytest.mark.parametrize("dim", [12, 7])
+def test_sequence_positions__are_the_formula_of_attention_is_all_you_need(dim):
+    table = [[p / 10000 ** (2 * (j // 2) / dim) for j in range(dim)] for p in range(24)]
+    expected = [[math.cos(x) if j % 2 else math.sin(x) for j, x in enumerate(row)] for row in table]
+    torch.testing.assert_close(sequence_positions((2, 3, 4), dim), torch.tensor(expected))
+    network = VisionTransformer(patch=(2, 4, 4), embed_dim=dim, depth=1, num_heads=1, positions="sequence").eval()
+    seen, x = [], torch.randn(2, 3, 4, 12, 16)
+    network.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(x)
+    torch.testing.assert_close(seen[0], network.patch_embed(x)[0] + torch.tensor(expected))
 
 
 def test_learned_positions__are_interpolated_to_other_inputs_over_time_and_space_apart():

@@ -148,6 +148,28 @@ def test_loading__weights_of_half_precision_take_that_of_the_network():
     assert (net[0].weight == 2).all()
 
 
+def test_loading__blocks_with_more_in_them_are_refused_unless_asked_for():
+    """Such as the factors of DINOv2 and BEiT behind each branch."""
+    network = create_vit("tiny", depth=2)
+    state = network.state_dict() | {f"blocks.{i}.ls{j}.gamma": torch.ones(192) for i in (0, 1) for j in (1, 2)}
+    with pytest.raises(ConfigError, match=r"4 weights in its blocks .* no place for: blocks\.0\.ls1\.gamma"):
+        load_tensors(network, state)
+    assert len(load_tensors(network, state, strict=False).left_over) == 4
+    masks = {"blocks.0.attn_mask": torch.zeros(4, 4), "mask_token": torch.zeros(1, 1, 192)}
+    assert len(load_tensors(network, network.state_dict() | masks).left_over) == 2
+
+
+@pytest.mark.parametrize(("positions", "warns"), [("fixed", True), ("sequence", False)])
+def test_loading__says_that_the_positions_of_videomae_are_others(tmp_path, caplog, positions, warns):
+    network = create_vit("tiny", patch=(2, 16, 16), depth=1, positions=positions)
+    state = network.state_dict()
+    biases = state.pop("blocks.0.attn.qkv.bias")
+    state |= {"blocks.0.attn.q_bias": biases[:192].clone(), "blocks.0.attn.v_bias": biases[384:].clone()}
+    torch.save({"model": under("encoder.", state)}, tmp_path / "videomae.pth")
+    load_weights(network, tmp_path / "videomae.pth")
+    assert any("trunk.positions=sequence" in message for message in caplog.messages) == warns
+
+
 def test_loading__the_table_has_every_weight_once(tmp_path, caplog):
     net = create_resnet3d_basic(model_depth=18)
     state = under("backbone.", create_resnet("resnet18").state_dict()) | {"projector.0.weight": torch.ones(2)}

@@ -204,7 +204,7 @@ def _features(measured: Measured) -> None:
     counts = (store.n_evaluated, store.n_expected)
     for name, title, is_share in (
         ("effective_rank", "effective rank", False),
-        ("std_over_even", "deviation, of that of an even spread", True),
+        ("std_over_even", "spread, relative to an even one", True),
     ):
         value = metrics[f"features/{name}"]
         measured.entries.append(Entry("features", title, value, is_share, *counts, how, command))
