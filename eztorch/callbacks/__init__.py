@@ -12,6 +12,7 @@ from eztorch.callbacks.online_evaluator import OnlineEvaluator
 from eztorch.callbacks.predictions import PredictionWriter
 from eztorch.callbacks.progress import ProgressBar
 from eztorch.callbacks.publishing import publish
+from eztorch.callbacks.requeue import Requeue
 from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
 from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
@@ -29,6 +30,7 @@ __all__ = [
     "OnlineEvaluator",
     "PredictionWriter",
     "ProgressBar",
+    "Requeue",
     "ScalarLogger",
     "ScalarSource",
     "TQDMProgressBar",

@@ -23,6 +23,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "throughput": {"_target_": "eztorch.callbacks.ThroughputMonitor"},
     "failures": {"_target_": "eztorch.callbacks.FailureMonitor"},
     "views": {"_target_": "eztorch.callbacks.ViewRecorder"},
+    "requeue": {"_target_": "eztorch.callbacks.Requeue"},
     # Whatever a recipe keeps for good, a run that is stopped goes on from its last epoch.
     "last_checkpoint": {
         "_target_": "eztorch.callbacks.ModelCheckpoint",
@@ -48,6 +49,7 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
 _FILES = {
     "eztorch.callbacks.FailureMonitor": ("path", "failed_samples.csv"),
     "eztorch.callbacks.PredictionWriter": ("path", "predictions"),
+    "eztorch.callbacks.Requeue": ("path", "checkpoints/last.ckpt"),
     "eztorch.callbacks.ViewRecorder": ("path", "views.png"),
 }
 

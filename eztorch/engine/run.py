@@ -21,6 +21,7 @@ from eztorch.engine.evaluation.testing import Metrics, last_metrics, run_test
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.signals import ended_from_outside
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build
@@ -148,7 +149,7 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
         default_root_dir=str(run_dir),
     )
     say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    with worker_errors_told():
+    with worker_errors_told(), ended_from_outside(trainer, run_dir):
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics, tell=task in WITHOUT_CURVES or task == "test")

@@ -133,6 +133,7 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
             "write trainer.sync_batchnorm=false."
         )
     return {
+        **_plugins(trainer),
         "accelerator": placement.accelerator,
         "devices": placement.devices,
         "num_nodes": placement.num_nodes,
@@ -142,6 +143,19 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
         # Our samplers shard by themselves: every sample once in evaluation, one permutation for all in training.
         "use_distributed_sampler": False,
     }
+
+
+def _plugins(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plugins where the configuration names none: on SLURM the `Requeue` callback answers to signals.
+
+    Lightning's own requeueing saves in the middle of a step, and its file is what a later test of the trained weights
+    would silently take instead of them.
+    """
+    if slurm_tasks() is None or trainer.get("plugins") is not None:
+        return {}
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    return {"plugins": [SLURMEnvironment(auto_requeue=False)]}
 
 
 def _strategy(asked: Any, several: bool) -> Any:

@@ -104,3 +104,15 @@ def test_trainer_arguments__half_precision_needs_a_gpu():
 def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
     with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs.*2 processes"):
         trainer_arguments({"sync_batchnorm": True}, Placement("cpu", 2, 1))
+
+
+def test_find_placement__in_a_job_of_slurm_takes_the_processes_of_torchrun(slurm, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert find_placement({"accelerator": "cpu", "devices": 4}) == Placement("cpu", 4, 1)
+
+
+def test_trainer_arguments__keep_lightning_from_saving_inside_a_signal_on_slurm(slurm):
+    (environment,) = trainer_arguments({}, Placement("cpu", 2, 1))["plugins"]
+    assert (environment.auto_requeue, environment.world_size()) == (False, 2)
+    assert "plugins" not in trainer_arguments({"plugins": []}, Placement("cpu", 2, 1))
