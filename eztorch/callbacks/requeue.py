@@ -24,11 +24,11 @@ class Requeue(Checkpoint):
     """Saves a training and requeues its SLURM job when SIGUSR1 comes (`#SBATCH --signal=USR1@120`).
 
     Lightning would save inside the handler of the signal: in the middle of a step, and on several processes in the
-    middle of different exchanges. Here the signal is only noted. After the next optimizer step all processes know of it,
-    save together, and end; nothing of a step is lost or done twice.
+    middle of different exchanges. Here the signal is only noted. After the next optimizer step all processes know of
+    it, save together, and end; nothing of a step is lost or done twice.
 
-    Outside of SLURM, and where the signal has a handler already, it does nothing. It is a `Checkpoint`, so that Lightning
-    calls it behind the other callbacks, whose work of the step belongs to what is saved.
+    Outside of SLURM, and where the signal has a handler already, it does nothing. It is a `Checkpoint`, so that
+    Lightning calls it behind the other callbacks, whose work of the step belongs to what is saved.
 
     Args:
         path: Where to save, `checkpoints/last.ckpt` of the run directory, from which the job goes on.
@@ -44,7 +44,7 @@ class Requeue(Checkpoint):
         self._exchange: Any = None  # of the flag, on its way since the step before
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to the signal; SLURM sends it to the workers of loaders too, which start later and have the handler."""
+        """Listen to the signal. SLURM sends it to the workers of loaders too, which start later and so do not die."""
         handler = signal.getsignal(signal.SIGUSR1)
         is_free = handler is signal.SIG_DFL or isinstance(
             getattr(handler, "__self__", None), Requeue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from typing import Any
@@ -33,7 +34,7 @@ def quieten() -> None:
 
     A warning is printed without its line of code.
     """
-    import lightning.fabric.utilities.warnings  # it sets a format of its own when it is imported
+    importlib.import_module("lightning.fabric.utilities.warnings")  # which sets a format of its own
 
     warnings.formatwarning = _one_line
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):

@@ -20,7 +20,7 @@ from eztorch.engine.evaluation.section import check_evaluation
 from eztorch.engine.evaluation.testing import Metrics, last_metrics, run_test
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
-from eztorch.engine.resume import explained_misfit, find_checkpoint
+from eztorch.engine.resume import check_checkpoint, explained_misfit, find_checkpoint
 from eztorch.engine.signals import ended_from_outside
 from eztorch.engine.trainer import find_placement, trainer_arguments
 from eztorch.engine.worker_errors import worker_errors_told
@@ -53,6 +53,7 @@ def fit(job: Job) -> Metrics:
     """Train, from a checkpoint when one is asked for or the run directory has one."""
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
     if checkpoint is not None:
+        check_checkpoint(checkpoint, max_epochs=job.trainer.max_epochs)
         say(f"Continuing from {checkpoint}.")
     with explained_misfit(checkpoint):
         job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
@@ -227,9 +228,11 @@ def keep_metrics(path: Path, metrics: Metrics, *, tell: bool) -> Metrics:
     """
     if not metrics:
         say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
-    earlier: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    earlier = _earlier_metrics(path)
     replaced = [
-        f"{name} (was {earlier[name]:.4g})" for name in metrics if earlier.get(name, metrics[name]) != metrics[name]
+        f"{name} (was {earlier[name]:.4g})"
+        for name in metrics
+        if name in earlier and str(earlier[name]) != str(metrics[name])  # nan is nan
     ]
     if tell and replaced:
         say(f"Replaced in {path}: {', '.join(replaced)}.")
@@ -238,5 +241,17 @@ def keep_metrics(path: Path, metrics: Metrics, *, tell: bool) -> Metrics:
     return merged
 
 
+def _earlier_metrics(path: Path) -> Metrics:
+    try:
+        metrics: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:  # a run was ended while it wrote
+        say(f"{path} cannot be read ({error}); what an earlier run measured is lost.")
+        return {}
+    return metrics
+
+
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Write a file that is whole at any moment, the old or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)

@@ -12,9 +12,11 @@ from typing import Any
 from eztorch.engine.environment import prepare_slurm, slurm_tasks, torchrun_tasks
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.values import as_count
 
 _PRECISIONS = {16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed", 32: "32-true", "32": "32-true"}
 _HALF = "16-mixed"
+_ENVIRONMENTS = "lightning.pytorch.plugins.environments"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def find_placement(trainer: Mapping[str, Any]) -> Placement:
     """
     accelerator = _accelerator(trainer.get("accelerator", "auto"))
     slurm, torchrun = slurm_tasks(), torchrun_tasks()
-    num_nodes = int(trainer.get("num_nodes", 1))
+    num_nodes = as_count(trainer.get("num_nodes", 1), "trainer.num_nodes")
     asked = trainer.get("devices", "auto")
     tasks_per_node = slurm.per_node if slurm else torchrun[0] if torchrun else 1
     is_all = asked in (-1, "-1", "auto")
@@ -106,7 +108,7 @@ def _listed_devices(asked: Any) -> int | list[int]:
             return [int(device) for device in asked]
         if isinstance(asked, str) and "," in asked:
             return [int(device) for device in asked.split(",") if device.strip()]
-        devices = int(asked)
+        devices = int(asked) if isinstance(asked, int | str) else 0
     except ValueError:
         devices = 0
     if devices < 1:
@@ -153,9 +155,7 @@ def _plugins(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """
     if slurm_tasks() is None or trainer.get("plugins") is not None:
         return {}
-    from lightning.fabric.plugins.environments import SLURMEnvironment
-
-    return {"plugins": [SLURMEnvironment(auto_requeue=False)]}
+    return {"plugins": [build({"_target_": f"{_ENVIRONMENTS}.SLURMEnvironment", "auto_requeue": False})]}
 
 
 def _strategy(asked: Any, several: bool) -> Any:

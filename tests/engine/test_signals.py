@@ -35,10 +35,9 @@ def test_ended_from_outside__leaves_errors_of_a_job_that_nobody_ended(run_dir, c
 
 
 def test_ended_from_outside__says_where_an_interrupted_job_goes_on(run_dir, caplog):
+    stopped = SystemExit(1)
+    stopped.__context__ = KeyboardInterrupt()  # as Lightning leaves
     with pytest.raises(SystemExit) as stop, ended_from_outside(SimpleNamespace(), run_dir):
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            raise SystemExit(1)  # noqa: B904  # as Lightning does
+        raise stopped
     assert stop.value.code == 1
     assert "Interrupted. The same command goes on from" in caplog.text

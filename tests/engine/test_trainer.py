@@ -116,3 +116,14 @@ def test_trainer_arguments__keep_lightning_from_saving_inside_a_signal_on_slurm(
     (environment,) = trainer_arguments({}, Placement("cpu", 2, 1))["plugins"]
     assert (environment.auto_requeue, environment.world_size()) == (False, 2)
     assert "plugins" not in trainer_arguments({"plugins": []}, Placement("cpu", 2, 1))
+
+
+@pytest.mark.parametrize("devices", [None, 1.5, 0, "two"])
+def test_find_placement__refuses_what_is_no_number_of_devices(devices):
+    with pytest.raises(ConfigError, match=r"trainer\.devices=.*; expected a positive number, a list of indices"):
+        find_placement({"accelerator": "cpu", "devices": devices})
+
+
+def test_find_placement__refuses_what_is_no_number_of_nodes():
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes='x'; expected a whole number"):
+        find_placement({"accelerator": "cpu", "num_nodes": "x"})
