@@ -45,6 +45,12 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
     "scorecard": _EVALUATION,
     **{task: {"progress_bar": _TRAINING["progress_bar"]} for task in FEATURE_TASKS},
 }
+# Keys of the trainer that leave out what Lightning would do, and so what does it here.
+_SWITCHES = {
+    "enable_model_summary": ("summary",),
+    "enable_checkpointing": ("last_checkpoint", "requeue"),
+    "enable_progress_bar": ("progress_bar",),
+}
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
 _FILES = {
     "eztorch.callbacks.FailureMonitor": ("path", "failed_samples.csv"),
@@ -69,7 +75,7 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         command: Command line that repeats the run.
 
     Raises:
-        ConfigError: An entry of `callbacks` is not a spec.
+        ConfigError: An entry of `callbacks` is not a spec, or not of a callback.
     """
     asked = config.get("callbacks") or {}
     if task in _WITHOUT_CALLBACKS:
@@ -80,12 +86,24 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
-    if not (config.get("trainer") or {}).get("enable_model_summary", True):
-        specs = {name: spec for name, spec in specs.items() if name != "summary"}
+    trainer = config.get("trainer") or {}
+    off = [name for switch, names in _SWITCHES.items() if not trainer.get(switch, True) for name in names]
+    specs = {name: spec for name, spec in specs.items() if name not in off or name in asked}
     chosen = [spec for spec in specs.values() if spec is not None]
     if task in FEATURE_TASKS:
         chosen = [spec for spec in chosen if _acts_in_prediction(locate(str(spec["_target_"])))]
-    return [build(_within(spec, run_dir)) for spec in chosen]
+    return [_callback(_within(spec, run_dir)) for spec in chosen]
+
+
+def _callback(spec: Mapping[str, Any]) -> Any:
+    from lightning.pytorch import Callback
+
+    built = build(spec)
+    if not isinstance(built, Callback):
+        raise ConfigError(
+            f"callbacks: {spec['_target_']} gives a {type(built).__name__}; expected a callback of Lightning."
+        )
+    return built
 
 
 def _acts_in_prediction(kind: Any) -> bool:

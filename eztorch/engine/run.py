@@ -22,7 +22,7 @@ from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
 from eztorch.engine.resume import check_checkpoint, explained_misfit, find_checkpoint
 from eztorch.engine.signals import ended_from_outside
-from eztorch.engine.trainer import find_placement, trainer_arguments
+from eztorch.engine.trainer import build_trainer, find_placement, refusals_told
 from eztorch.engine.worker_errors import worker_errors_told
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
@@ -141,16 +141,16 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     model = build(config["model"])
     if config.get("compile") is not None:
         compile_networks(model, config["compile"])
-    trainer = build(
-        {key: value for key, value in config["trainer"].items() if key != "strategy"},  # else it would be built twice
-        **trainer_arguments(config["trainer"], placement),
+    trainer = build_trainer(
+        config["trainer"],
+        placement,
         callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
         # What a task finds in features is no step of a curve.
         logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
         default_root_dir=str(run_dir),
     )
     say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
-    with worker_errors_told(), ended_from_outside(trainer, run_dir):
+    with refusals_told(), worker_errors_told(), ended_from_outside(trainer, run_dir):
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics, tell=task in WITHOUT_CURVES or task == "test")

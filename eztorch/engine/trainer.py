@@ -5,7 +5,8 @@ One function decides how many processes there are and refuses what cannot be; ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,43 @@ def _listed_devices(asked: Any) -> int | list[int]:
     if devices < 1:
         raise ConfigError(f"trainer.devices={asked!r}; expected a positive number, a list of indices, -1 or 'auto'.")
     return devices
+
+
+def build_trainer(trainer: Mapping[str, Any], placement: Placement, **arguments: Any) -> Any:
+    """Build the Trainer of a job.
+
+    Args:
+        trainer: Section of the configuration.
+        placement: Where the job stands.
+        **arguments: What the engine gives: callbacks, loggers, the folder.
+
+    Raises:
+        ConfigError: Lightning refuses a value, or it would fail in the middle of training.
+    """
+    every = trainer.get("check_val_every_n_epoch")
+    if every is not None:
+        as_count(every, "trainer.check_val_every_n_epoch")
+    spec = {key: value for key, value in trainer.items() if key != "strategy"}  # else it would be built twice
+    try:
+        with refusals_told():
+            return build(spec, **trainer_arguments(trainer, placement), **arguments)
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"trainer: {error}") from error
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """Turn what Lightning says of a configuration that it cannot use into an error of ours.
+
+    Raises:
+        ConfigError: It says so.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
 
 
 def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from lightning.pytorch.strategies import DDPStrategy
 
-from eztorch.engine.trainer import Placement, find_placement, trainer_arguments
+from eztorch.engine.trainer import Placement, build_trainer, find_placement, trainer_arguments
 from eztorch.utils.errors import ConfigError
 
 SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "1"}
@@ -127,3 +127,21 @@ def test_find_placement__refuses_what_is_no_number_of_devices(devices):
 def test_find_placement__refuses_what_is_no_number_of_nodes():
     with pytest.raises(ConfigError, match=r"trainer\.num_nodes='x'; expected a whole number"):
         find_placement({"accelerator": "cpu", "num_nodes": "x"})
+
+
+TRAINER = {"_target_": "lightning.pytorch.trainer.Trainer", "enable_checkpointing": False, "logger": False}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("accelerator", "foo", r"trainer: .*invalid accelerator name"),
+        ("precision", "foo", r"trainer: Precision 'foo' is invalid"),
+        ("check_val_every_n_epoch", 0, r"trainer\.check_val_every_n_epoch=0; expected a whole number of at least 1"),
+        ("val_check_interval", 1.5, r"val_check_interval"),
+    ],
+)
+def test_build_trainer__what_lightning_refuses_is_an_error_of_the_configuration(key, value, message):
+    trainer = {**TRAINER, key: value}
+    with pytest.raises(ConfigError, match=message):
+        build_trainer(trainer, Placement(trainer.get("accelerator", "cpu"), 1, 1))
