@@ -63,10 +63,18 @@ def fit(job: Job) -> Metrics:
 def fit_and_test(job: Job) -> Metrics:
     """Train, then test the final weights, or those of `test.ckpt_path`, when there is a test split."""
     metrics = fit(job)
-    if job.config["datamodule"].get("test"):
+    if job.config["datamodule"].get("test") or _tests_by_itself(job):
         asked = (job.config.get("test") or {}).get("ckpt_path")
         metrics |= run_test(job, None if asked is None else find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
     return metrics
+
+
+def _tests_by_itself(job: Job) -> bool:
+    """Say whether a datamodule that is not described by sections gives a loader for a test, and the model takes it."""
+    from lightning.pytorch.utilities.model_helpers import is_overridden
+
+    own = "train" not in job.config["datamodule"]
+    return own and is_overridden("test_dataloader", job.datamodule) and is_overridden("test_step", job.model)
 
 
 def test(job: Job) -> Metrics:

@@ -186,14 +186,19 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
 
 
 def _plugins(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plugins where the configuration names none: on SLURM the `Requeue` callback answers to signals.
+    """Return the plugins where the configuration names none: checkpoints that are whole at any moment.
 
-    Lightning's own requeueing saves in the middle of a step, and its file is what a later test of the trained weights
-    would silently take instead of them.
+    On SLURM the `Requeue` callback answers to signals. Lightning's own requeueing saves in the middle of a step, and
+    its file is what a later test of the trained weights would silently take instead of them.
     """
-    if slurm_tasks() is None or trainer.get("plugins") is not None:
+    if trainer.get("plugins") is not None:
         return {}
-    return {"plugins": [build({"_target_": f"{_ENVIRONMENTS}.SLURMEnvironment", "auto_requeue": False})]}
+    from eztorch.engine.checkpoint_io import WholeCheckpointIO
+
+    if slurm_tasks() is None:
+        return {"plugins": [WholeCheckpointIO()]}
+    environment = build({"_target_": f"{_ENVIRONMENTS}.SLURMEnvironment", "auto_requeue": False})
+    return {"plugins": [environment, WholeCheckpointIO()]}
 
 
 def _strategy(asked: Any, several: bool) -> Any:

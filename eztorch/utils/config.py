@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterator[str]:
-    accepted = _accepted_keys(target)
+    accepted = accepted_keys(target)
     if accepted is None:
         return
     for key in keys:
@@ -137,7 +137,7 @@ def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterat
             yield f"unknown key {key!r}.{hint}"
 
 
-def _accepted_keys(target: Callable[..., Any]) -> list[str] | None:
+def accepted_keys(target: Callable[..., Any]) -> list[str] | None:
     """Return the keys that a target takes, None where it takes any; `**rest: Unpack[Keys]` takes those of `Keys`."""
     try:
         parameters = inspect.signature(target).parameters.values()

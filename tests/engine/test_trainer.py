@@ -113,7 +113,7 @@ def test_find_placement__in_a_job_of_slurm_takes_the_processes_of_torchrun(slurm
 
 
 def test_trainer_arguments__keep_lightning_from_saving_inside_a_signal_on_slurm(slurm):
-    (environment,) = trainer_arguments({}, Placement("cpu", 2, 1))["plugins"]
+    environment, _ = trainer_arguments({}, Placement("cpu", 2, 1))["plugins"]
     assert (environment.auto_requeue, environment.world_size()) == (False, 2)
     assert "plugins" not in trainer_arguments({"plugins": []}, Placement("cpu", 2, 1))
 
