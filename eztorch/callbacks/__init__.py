@@ -14,6 +14,7 @@ from eztorch.callbacks.predictions import PredictionWriter
 from eztorch.callbacks.progress import ProgressBar
 from eztorch.callbacks.publishing import publish
 from eztorch.callbacks.rehearsal import Rehearsal
+from eztorch.callbacks.requeue import Requeue
 from eztorch.callbacks.scalars import ScalarLogger, ScalarSource
 from eztorch.callbacks.throughput import ThroughputMonitor
 from eztorch.callbacks.view_recorder import ViewRecorder
@@ -33,6 +34,7 @@ __all__ = [
     "PredictionWriter",
     "ProgressBar",
     "Rehearsal",
+    "Requeue",
     "ScalarLogger",
     "ScalarSource",
     "TQDMProgressBar",

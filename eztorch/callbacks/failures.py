@@ -103,7 +103,9 @@ class FailureMonitor(Callback):
         """Say how many of how many samples were evaluated."""
         self._close_evaluation(trainer, pl_module, "test", trainer.test_dataloaders, trainer.limit_test_batches)
 
-    def _keep(self, batch: Mapping[str, Any], split: str, epoch: int) -> None:
+    def _keep(self, batch: Any, split: str, epoch: int) -> None:
+        if not isinstance(batch, Mapping):  # of a user's own loader
+            return
         for failure in batch.get("failures") or ():
             reason = " ".join(str(failure.reason).split())
             self._rows.append((split, epoch, int(failure.idx), str(failure.path), failure.decoder, reason))

@@ -19,6 +19,7 @@ from eztorch.evaluation.predictions import SUFFIX, Predictions, Unanswered
 from eztorch.models.evaluation_metric import EvaluationMetric, failures_that_count
 from eztorch.models.views import Aggregation, ViewTotals
 from eztorch.utils.distributed import all_gather_list
+from eztorch.utils.errors import ConfigError
 from eztorch.utils.files import file_digest
 
 
@@ -90,6 +91,11 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the views of a batch, and its failures."""
+        if not isinstance(batch, Mapping) or "idx" not in batch:
+            raise ConfigError(
+                "Predictions are kept of batches with input, label and idx, and those of this datamodule are none; "
+                "evaluation.predictions=false tests without."
+            )
         counting = {int(one.idx) for one in failures_that_count(batch)}
         for one in batch.get("failures") or ():
             label = torch.as_tensor(one.label).cpu() if int(one.idx) in counting else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import torch
@@ -98,16 +98,23 @@ class ThroughputMonitor(ScalarSource):
             self._timer.waited = 0.0
 
 
-def batch_length(batch: Mapping[str, Any]) -> int:
+def batch_length(batch: Any) -> int:
     """Return the number of samples of a batch; several views of a sample count once.
+
+    A batch of a user's own loader is as long as the first that it holds, and 0 where that has no length.
 
     >>> batch_length({"input": [torch.zeros(4, 3), torch.zeros(4, 3)]}), batch_length({"input": None})
     (4, 0)
+    >>> batch_length((torch.zeros(5, 3), torch.zeros(5))), batch_length(torch.zeros(6))
+    (5, 6)
     """
-    inputs = batch["input"]
-    if inputs is None:
-        return 0
-    return len(inputs[0] if isinstance(inputs, list | tuple) else inputs)
+    if isinstance(batch, Mapping):
+        inputs = batch.get("input", next(iter(batch.values()), None))
+        first = inputs[0] if isinstance(inputs, list | tuple) and inputs else inputs
+    else:
+        first = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    is_scalar = isinstance(first, torch.Tensor) and not first.ndim
+    return len(first) if isinstance(first, Sized) and not is_scalar else 0
 
 
 class _FetchTimer(Profiler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class ViewRecorder(Callback):
             return
         self._is_done = True
         if not trainer.is_global_zero or (trainer.global_step > 0 and self._path.exists()):
+            return
+        if not isinstance(batch, Mapping) or batch.get("input") is None:  # of a user's own loader
             return
         inputs = batch["input"]
         is_list = isinstance(inputs, list | tuple)

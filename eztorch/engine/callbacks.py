@@ -23,6 +23,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "throughput": {"_target_": "eztorch.callbacks.ThroughputMonitor"},
     "failures": {"_target_": "eztorch.callbacks.FailureMonitor"},
     "views": {"_target_": "eztorch.callbacks.ViewRecorder"},
+    "requeue": {"_target_": "eztorch.callbacks.Requeue"},
     # Whatever a recipe keeps for good, a run that is stopped goes on from its last epoch.
     "last_checkpoint": {"_target_": "eztorch.callbacks.LastCheckpoint", "dirpath": "checkpoints"},
 }
@@ -36,10 +37,17 @@ DEFAULT_CALLBACKS: dict[str, dict[str, dict[str, Any]]] = {
     "scorecard": _EVALUATION,
     **{task: {"progress_bar": _TRAINING["progress_bar"]} for task in FEATURE_TASKS},
 }
+# Keys of the trainer that leave out what Lightning would do, and so what does it here.
+_SWITCHES = {
+    "enable_model_summary": ("summary",),
+    "enable_checkpointing": ("last_checkpoint", "requeue"),
+    "enable_progress_bar": ("progress_bar",),
+}
 # Where a callback or a logger writes, unless the configuration says so: a path within the run directory.
 _FILES = {
     "eztorch.callbacks.FailureMonitor": ("path", "failed_samples.csv"),
     "eztorch.callbacks.PredictionWriter": ("path", "predictions"),
+    "eztorch.callbacks.Requeue": ("path", "checkpoints/last.ckpt"),
     "eztorch.callbacks.ViewRecorder": ("path", "views.png"),
 }
 
@@ -59,7 +67,8 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
         command: Command line that repeats the run.
 
     Raises:
-        ConfigError: An entry of `callbacks` is not a spec, or a checkpoint could not tell two callbacks apart.
+        ConfigError: An entry of `callbacks` is no spec of a callback, or a checkpoint could not tell two callbacks
+            apart.
     """
     asked = config.get("callbacks") or {}
     if task in _WITHOUT_CALLBACKS:
@@ -70,14 +79,26 @@ def build_callbacks(config: Mapping[str, Any], task: str, run_dir: Path, *, comm
     for name, spec in specs.items():
         if spec is not None and not is_spec(spec):
             raise ConfigError(f"callbacks.{name}: expected a mapping with a _target_ or null, got {spec!r}.")
-    if not (config.get("trainer") or {}).get("enable_model_summary", True):
-        specs = {name: spec for name, spec in specs.items() if name != "summary"}
+    trainer = config.get("trainer") or {}
+    off = [name for switch, names in _SWITCHES.items() if not trainer.get(switch, True) for name in names]
+    specs = {name: spec for name, spec in specs.items() if name not in off or name in asked}
     chosen = {name: spec for name, spec in specs.items() if spec is not None}
     if task in FEATURE_TASKS:
         chosen = {name: spec for name, spec in chosen.items() if _acts_in_prediction(locate(str(spec["_target_"])))}
-    built = {name: build(_within(spec, run_dir)) for name, spec in chosen.items()}
+    built = {name: _callback(_within(spec, run_dir)) for name, spec in chosen.items()}
     _check_states(built)
     return list(built.values())
+
+
+def _callback(spec: Mapping[str, Any]) -> Any:
+    from lightning.pytorch import Callback
+
+    built = build(spec)
+    if not isinstance(built, Callback):
+        raise ConfigError(
+            f"callbacks: {spec['_target_']} gives a {type(built).__name__}; expected a callback of Lightning."
+        )
+    return built
 
 
 def _check_states(callbacks: Mapping[str, Any]) -> None:

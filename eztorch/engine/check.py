@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eztorch.utils.config import is_spec, problems
+from eztorch.utils.config import accepted_keys, is_spec, locate, problems
 from eztorch.utils.distributed import local_batch_size
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.values import as_count
@@ -54,8 +54,20 @@ def _sections(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _splits(config: Mapping[str, Any], needs: tuple[str, ...]) -> Iterator[str]:
     datamodule = config.get("datamodule")
-    if isinstance(datamodule, Mapping):
+    if isinstance(datamodule, Mapping) and _has_sections(datamodule):
         yield from (f"datamodule.{split}: this task needs this section" for split in needs if not datamodule.get(split))
+
+
+def _has_sections(datamodule: Mapping[str, Any]) -> bool:
+    """Say whether a datamodule is described by a section for each split; one of another library may not be."""
+    try:
+        target = locate(str(datamodule.get("_target_")))
+    except ConfigError:  # told as a problem of the target
+        return True
+    bases = getattr(target, "__mro__", ())
+    is_own = any(base.__name__ == "LightningDataModule" for base in bases)
+    is_ours = any(base.__module__.startswith("eztorch.") for base in bases)
+    return not is_own or is_ours or "train" in (accepted_keys(target) or ())
 
 
 def _targets(config: Mapping[str, Any]) -> Iterator[str]:

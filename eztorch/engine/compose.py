@@ -127,9 +127,13 @@ class Composer:
             ConfigError: None of them is there, or a value of the configuration is missing.
         """
         require_values(config)
+        run, root, name = (self.value(config, f"dir.{key}") for key in ("run", "root", "exp"))
+        named_after = re.findall(r"\$\{\.?(?:dir\.)?(root|exp)\}", str(_raw(config).get("dir") or ""))
+        for key, value in (("root", root), ("exp", name)):
+            if value is None and key in named_after:
+                raise ConfigError(f"dir.{key} is null, but the run directory, dir.run, is named after it.")
         if hydra_settings(config)["run"]["dir"] != HYDRA_RUN_DIR:
             return absolute(self.value(config, "hydra.run.dir"))
-        run, root, name = (self.value(config, f"dir.{key}") for key in ("run", "root", "exp"))
         if run is None and (root is None or name is None):
             raise ConfigError("There is no run directory: give dir.run=/path/to/run, or dir.root and dir.exp.")
         return absolute(run) if run is not None else absolute(root) / str(name)
@@ -280,7 +284,12 @@ def _groups_named(overrides: Sequence[str]) -> Iterator[None]:
     except ValueError as error:
         if not str(error).startswith("Config group override must be"):
             raise
-        given = " ".join(override for override in overrides if override.endswith("=null"))
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        given = " ".join(  # keys of the configuration may have such values, but then a dot
+            str(one.input_line)
+            for one in parsed
+            if not isinstance(one.value(), str | list) and "." not in one.get_key_element()
+        )
         raise ConfigError(
             f"{given}: a configuration group takes the name of one of its files; to leave it out write ~GROUP."
         ) from error

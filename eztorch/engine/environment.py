@@ -53,10 +53,14 @@ class SlurmTasks:
 def slurm_tasks() -> SlurmTasks | None:
     """Return the tasks that `srun` started this process with; None outside of SLURM and in an interactive shell.
 
+    In a job of SLURM `torchrun` may have started the processes: then their number is its own.
+
     Raises:
         ConfigError: The process stands in an allocation of several tasks, but `srun` did not start it, so that it is
             alone and would wait for the others for ever.
     """
+    if torchrun_tasks() is not None:
+        return None
     if "SLURM_NTASKS" not in os.environ or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ["SLURM_NTASKS"]))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eztorch.utils.errors import ConfigError
+
 # Names the file from which a process takes its job instead of composing one.
 JOB_VARIABLE = "EZTORCH_JOB"
 
@@ -154,7 +156,11 @@ def write_run_files(job: JobSpec) -> None:
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(info.overrides))),
         "command.txt": f"cd {shlex.quote(info.cwd)} && {shlex.join(info.command)}\n",
     }
-    job.run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        job.run_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=job.run_dir).close()
+    except OSError as error:
+        raise ConfigError(f"The run directory {job.run_dir} cannot be written: {error.strerror}.") from error
     number = 1 + max((int(path.suffixes[0][1:]) for path in _kept(job.run_dir, files)), default=0)
     for name, text in files.items():
         path = job.run_dir / name

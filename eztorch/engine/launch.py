@@ -42,7 +42,7 @@ def main(task: str, argv: Sequence[str] | None = None, *, script: str | None = N
 
     Returns:
         Exit status: 0 done, 1 a job of a multirun failed, 2 the command line, the configuration or the data cannot be
-        used (the reason is on standard error), 130 interrupted from the keyboard.
+        used (the reason is on standard error), 130 interrupted from the keyboard, 143 by SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     print_any_name()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from typing import Any
@@ -12,6 +13,10 @@ _TOLD = (
     "GPU available:",
     "TPU available:",
     "Trainer already configured with model summary callbacks",
+    # Which checkpoint a job takes is a line of the job.
+    "Restoring states from the checkpoint path at",
+    "Restored all states from the checkpoint at",
+    "Loaded model weights from the checkpoint at",
 )
 
 
@@ -29,11 +34,17 @@ def quieten() -> None:
 
     A warning is printed without its line of code.
     """
+    importlib.import_module("lightning.fabric.utilities.warnings")  # which sets a format of its own
+
     warnings.formatwarning = _one_line
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_NoTips())
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # What it tells of, running on a login node by mistake, is said by the line that names the processes of the job.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
+    # A run that goes on finds what it has written.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # Buffers are not broadcast at the beginning either, which is what the new name would do.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     # A network, or normalisations of one, that a recipe freezes is meant to be in evaluation mode.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")

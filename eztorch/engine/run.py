@@ -21,8 +21,9 @@ from eztorch.engine.evaluation.testing import Metrics, last_metrics, run_test
 from eztorch.engine.foreign_errors import foreign_errors_told
 from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import with_pretrained, without_pretrained
-from eztorch.engine.resume import explained_misfit, find_checkpoint
-from eztorch.engine.trainer import find_placement, trainer_arguments
+from eztorch.engine.resume import check_checkpoint, explained_misfit, find_checkpoint
+from eztorch.engine.signals import ended_from_outside
+from eztorch.engine.trainer import build_trainer, find_placement
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import choose
@@ -52,6 +53,7 @@ def fit(job: Job) -> Metrics:
     """Train, from a checkpoint when one is asked for or the run directory has one."""
     checkpoint = find_checkpoint(job.config.get("ckpt_path"), job.run_dir)
     if checkpoint is not None:
+        check_checkpoint(checkpoint, max_epochs=job.trainer.max_epochs)
         say(f"Continuing from {checkpoint}.")
     with explained_misfit(checkpoint):
         job.trainer.fit(job.model, datamodule=job.datamodule, ckpt_path=None if checkpoint is None else str(checkpoint))
@@ -66,10 +68,18 @@ def fit_and_test(job: Job) -> Metrics:
     if isinstance(job.datamodule, BaseDataModule):
         job.datamodule.test_follows = has_test
     metrics = fit(job)
-    if has_test:
+    if has_test or _tests_by_itself(job):
         asked = (job.config.get("test") or {}).get("ckpt_path")
         metrics |= run_test(job, None if asked is None else find_checkpoint(asked, job.run_dir, key="test.ckpt_path"))
     return metrics
+
+
+def _tests_by_itself(job: Job) -> bool:
+    """Say whether a datamodule that is not described by sections gives a loader for a test, and the model takes it."""
+    from lightning.pytorch.utilities.model_helpers import is_overridden
+
+    own = "train" not in job.config["datamodule"]
+    return own and is_overridden("test_dataloader", job.datamodule) and is_overridden("test_step", job.model)
 
 
 def test(job: Job) -> Metrics:
@@ -144,18 +154,16 @@ def run_job(config: Mapping[str, Any], task: str, run_dir: Path, *, job: JobInfo
     model = build(config["model"])
     if config.get("compile") is not None:
         compile_networks(model, config["compile"])
-    with foreign_errors_told():
-        trainer = build(
-            {
-                key: value for key, value in config["trainer"].items() if key != "strategy"
-            },  # else it would be built twice
-            **trainer_arguments(config["trainer"], placement),
-            callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
-            # What a task finds in features is no step of a curve.
-            logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
-            default_root_dir=str(run_dir),
-        )
-        say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
+    trainer = build_trainer(
+        config["trainer"],
+        placement,
+        callbacks=build_callbacks(config, task, run_dir, command=shlex.join(job.command)),
+        # What a task finds in features is no step of a curve.
+        logger=False if task in WITHOUT_CURVES else build_loggers(config, run_dir),
+        default_root_dir=str(run_dir),
+    )
+    say(f"{task} on {placement.world_size} process(es) of {placement.accelerator}, run directory {run_dir}")
+    with foreign_errors_told(), ended_from_outside(trainer, run_dir):
         metrics = run(Job(config, run_dir, trainer, model, datamodule, job))
     if trainer.is_global_zero:
         metrics = keep_metrics(run_dir / "metrics.json", metrics, tell=task in WITHOUT_CURVES or task == "test")
@@ -233,9 +241,11 @@ def keep_metrics(path: Path, metrics: Metrics, *, tell: bool) -> Metrics:
     """
     if not metrics:
         say("There was nothing left to do. Raise trainer.max_epochs to train on, or start anew with another dir.exp.")
-    earlier: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    earlier = _earlier_metrics(path)
     replaced = [
-        f"{name} (was {earlier[name]:.4g})" for name in metrics if earlier.get(name, metrics[name]) != metrics[name]
+        f"{name} (was {earlier[name]:.4g})"
+        for name in metrics
+        if name in earlier and str(earlier[name]) != str(metrics[name])  # nan is nan
     ]
     if tell and replaced:
         say(f"Replaced in {path}: {', '.join(replaced)}.")
@@ -244,5 +254,17 @@ def keep_metrics(path: Path, metrics: Metrics, *, tell: bool) -> Metrics:
     return merged
 
 
+def _earlier_metrics(path: Path) -> Metrics:
+    try:
+        metrics: Metrics = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:  # a run was ended while it wrote
+        say(f"{path} cannot be read ({error}); what an earlier run measured is lost.")
+        return {}
+    return metrics
+
+
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Write a file that is whole at any moment, the old or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eztorch.engine.environment import prepare_slurm, slurm_tasks, torchrun_tasks
+from eztorch.engine.foreign_errors import foreign_errors_told
 from eztorch.utils.config import build, is_spec
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.values import as_count
@@ -18,6 +19,7 @@ from eztorch.utils.values import as_count
 _PRECISIONS = {16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed", 32: "32-true", "32": "32-true"}
 _HALF = "16-mixed"
 _BUFFER_KEYS = {"broadcast_buffers", "forward_sync_buffers"}  # the older one warns where there is the newer one
+_ENVIRONMENTS = "lightning.pytorch.plugins.environments"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def find_placement(trainer: Mapping[str, Any]) -> Placement:
     """
     accelerator = _accelerator(trainer.get("accelerator", "auto"))
     slurm, torchrun = slurm_tasks(), torchrun_tasks()
-    num_nodes = int(trainer.get("num_nodes", 1))
+    num_nodes = as_count(trainer.get("num_nodes", 1), "trainer.num_nodes")
     asked = trainer.get("devices", "auto")
     tasks_per_node = slurm.per_node if slurm else torchrun[0] if torchrun else 1
     is_all = asked in (-1, "-1", "auto")
@@ -109,12 +111,35 @@ def _listed_devices(asked: Any) -> int | list[int]:
             return [int(device) for device in asked]
         if isinstance(asked, str) and "," in asked:
             return [int(device) for device in asked.split(",") if device.strip()]
-        devices = int(asked)
+        devices = int(asked) if isinstance(asked, int | str) else 0
     except ValueError:
         devices = 0
     if devices < 1:
         raise ConfigError(f"trainer.devices={asked!r}; expected a positive number, a list of indices, -1 or 'auto'.")
     return devices
+
+
+def build_trainer(trainer: Mapping[str, Any], placement: Placement, **arguments: Any) -> Any:
+    """Build the Trainer of a job.
+
+    Args:
+        trainer: Section of the configuration.
+        placement: Where the job stands.
+        **arguments: What the engine gives: callbacks, loggers, the folder.
+
+    Raises:
+        ConfigError: Lightning refuses a value, or it would fail in the middle of training.
+    """
+    every = trainer.get("check_val_every_n_epoch")
+    if every is not None:
+        as_count(every, "trainer.check_val_every_n_epoch")
+    spec = {key: value for key, value in trainer.items() if key != "strategy"}  # else it would be built twice
+    given = trainer_arguments(trainer, placement)
+    try:
+        with foreign_errors_told():
+            return build(spec, **given, **arguments)
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"trainer: {error}") from error
 
 
 def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
@@ -138,6 +163,7 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
             "write trainer.sync_batchnorm=false."
         )
     return {
+        **_plugins(trainer),
         "accelerator": placement.accelerator,
         "devices": placement.devices,
         "num_nodes": placement.num_nodes,
@@ -147,6 +173,22 @@ def trainer_arguments(trainer: Mapping[str, Any], placement: Placement) -> dict[
         # Our samplers shard by themselves: every sample once in evaluation, one permutation for all in training.
         "use_distributed_sampler": False,
     }
+
+
+def _plugins(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plugins where the configuration names none: checkpoints that are whole at any moment.
+
+    On SLURM the `Requeue` callback answers to signals. Lightning's own requeueing saves in the middle of a step, and
+    its file is what a later test of the trained weights would silently take instead of them.
+    """
+    if trainer.get("plugins") is not None:
+        return {}
+    from eztorch.engine.checkpoint_io import WholeCheckpointIO
+
+    if slurm_tasks() is None:
+        return {"plugins": [WholeCheckpointIO()]}
+    environment = build({"_target_": f"{_ENVIRONMENTS}.SLURMEnvironment", "auto_requeue": False})
+    return {"plugins": [environment, WholeCheckpointIO()]}
 
 
 def _strategy(asked: Any, several: bool) -> Any:

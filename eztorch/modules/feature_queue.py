@@ -42,8 +42,8 @@ class FeatureQueue(nn.Module):
     def __init__(self, size: int, feature_dim: int) -> None:
         super().__init__()
         for key, value in (("size", size), ("feature_dim", feature_dim)):
-            if value < 1:
-                raise ConfigError(f"queue.{key}={value}; expected a positive number.")
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"queue.{key}={value!r}; expected a positive number.")
         features = torch.randn(size, feature_dim, generator=generator(run_seed(), size, feature_dim))
         self.register_buffer("features", F.normalize(features, dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))

@@ -158,5 +158,7 @@ class ClosedFormLR(LRScheduler):
 def _check_not_negative(curve: object, *names: str) -> None:
     for name in names:
         value = getattr(curve, name)
+        if not isinstance(value, int | float):
+            raise ConfigError(f"scheduler.params.{name}={value!r}; expected a number.")
         if value < 0:
             raise ConfigError(f"scheduler.params.{name}={value} must not be negative.")

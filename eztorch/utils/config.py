@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 
 from eztorch.utils.errors import ConfigError
 from eztorch.utils.names import did_you_mean
+from eztorch.utils.value_types import misfit
 
 T = TypeVar("T")
 
@@ -128,7 +129,7 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown_keys(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterator[str]:
-    accepted = _accepted_keys(target)
+    accepted = accepted_keys(target)
     if accepted is None:
         return
     for key in keys:
@@ -153,7 +154,7 @@ def _missing_keys(target: Callable[..., Any], positional: Sequence[Any], keys: M
     return f"missing {'key' if len(missing) == 1 else 'keys'} {', '.join(missing)}." if missing else None
 
 
-def _accepted_keys(target: Callable[..., Any]) -> list[str] | None:
+def accepted_keys(target: Callable[..., Any]) -> list[str] | None:
     """Return the keys that a target takes, None where it takes any; `**rest: Unpack[Keys]` takes those of `Keys`."""
     try:
         parameters = inspect.signature(target).parameters.values()
@@ -178,8 +179,29 @@ def _evaluated(annotation: str, names: dict[str, Any]) -> Any:
         return None
 
 
+def _misfits(target: Callable[..., Any], keys: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values that are nothing of what their arguments are annotated with."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return
+    function = inspect.unwrap(target.__init__ if inspect.isclass(target) else target)
+    # Annotations of other libraries are not always the whole truth.
+    strictly = str(getattr(target, "__module__", "")).partition(".")[0] in ("eztorch", "lightning")
+    for key, value in keys.items():
+        annotation = parameters[key].annotation if key in parameters else None
+        if isinstance(annotation, str):
+            annotation = _evaluated(annotation, getattr(function, "__globals__", {}))
+        is_default = key in parameters and parameters[key].default is value
+        expected = None if is_default else misfit(value, annotation, strictly=strictly)
+        if expected is not None:
+            yield f"{key}={value!r}; expected {expected}"
+
+
 def problems(tree: Any, path: str = "") -> Iterator[str]:
-    """Walk a configuration and yield what is wrong with its specs: a target that does not import, an unknown key.
+    """Walk a configuration and yield what is wrong with its specs.
+
+    That is a target that does not import, an unknown key, a value that is nothing of what an argument expects.
 
     Args:
         tree: Resolved configuration of plain mappings and lists.
@@ -193,6 +215,7 @@ def problems(tree: Any, path: str = "") -> Iterator[str]:
                 yield f"{path or '<root>'}: {error}"
             else:
                 yield from (f"{path or '<root>'}: {p} ({tree['_target_']})" for p in _unknown_keys(target, tree))
+                yield from (f"{path}.{p}" if path else p for p in _misfits(target, tree))
         for key, value in tree.items():
             yield from problems(value, f"{path}.{key}" if path else str(key))
     elif isinstance(tree, list | tuple):

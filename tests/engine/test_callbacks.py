@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 
 from eztorch.callbacks import FailureMonitor, ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
 from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
@@ -32,9 +32,23 @@ def test_build_callbacks__keeps_all_of_them_in_training(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_build_callbacks__has_a_summary_where_the_trainer_is_to_give_one(tmp_path, asked):
-    built = build_callbacks({"trainer": {"enable_model_summary": asked}}, "pretrain", tmp_path)
-    assert any(isinstance(one, NetworkSummary) for one in built) == asked
+@pytest.mark.parametrize(
+    ("switch", "kind"),
+    [
+        ("enable_model_summary", NetworkSummary),
+        ("enable_checkpointing", Checkpoint),
+        ("enable_progress_bar", ProgressBar),
+    ],
+)
+def test_build_callbacks__leaves_out_its_own_where_the_trainer_is_to_go_without(tmp_path, switch, kind, asked):
+    built = build_callbacks({"trainer": {switch: asked}}, "pretrain", tmp_path)
+    assert any(isinstance(one, kind) for one in built) == asked
+
+
+def test_build_callbacks__refuses_what_is_no_callback(tmp_path):
+    spec = {"_target_": "fractions.Fraction", "numerator": 1}
+    with pytest.raises(ConfigError, match=r"callbacks: fractions\.Fraction gives a Fraction; expected a callback"):
+        build_callbacks({"callbacks": {"mine": spec}}, "pretrain", tmp_path)
 
 
 def test_build_callbacks__takes_keys_alone_for_those_of_the_default_of_that_name(tmp_path):

@@ -17,13 +17,19 @@ def make_config(**trainer):
 def test_check_config__names_all_problems_at_once():
     config = make_config(max_epoch=3)
     config["model"]["in_feature"] = 2
-    del config["datamodule"]["train"]
+    config["datamodule"] = {"_target_": "eztorch.datamodules.MovingDigitsDataModule"}
     with pytest.raises(ConfigError) as error:
         check_config(config, needs=("train",))
     message = str(error.value)
     assert "trainer: unknown key 'max_epoch'. Did you mean 'max_epochs'?" in message
     assert "model: unknown key 'in_feature'. Did you mean 'in_features'?" in message
     assert "datamodule.train: this task needs this section" in message
+
+
+def test_check_config__a_datamodule_of_a_user_s_own_needs_no_sections():
+    config = make_config()
+    del config["datamodule"]["train"]
+    check_config(config, needs=("train",))
 
 
 def test_check_config__names_a_missing_section_and_one_without_target():

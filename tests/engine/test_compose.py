@@ -149,6 +149,10 @@ def test_compose__a_search_path_that_is_not_there_is_an_error(composer):
         ("model.temp=é", r"^'model\.temp=é' is not an override in Hydra's grammar\. A value with special characters"),
         ("model.temp=1,2", r"Ambiguous value for argument 'model\.temp=1,2'(.|\n)*--multirun"),
         (
+            "net=5",
+            r"^net=5: a configuration group takes the name of one of its files; to leave it out write ~GROUP",
+        ),
+        (
             "net=null",
             r"^net=null: a configuration group takes the name of one of its files; to leave it out write ~GROUP",
         ),
@@ -165,6 +169,13 @@ def test_compose__hydra_of_a_recipe_is_a_mapping(recipes, node, given):
     (recipes / "bad.yaml").write_text(f"a: 1\nhydra: {node}\n")
     with pytest.raises(ConfigError, match=rf"bad\.yaml: hydra is {given}; expected a mapping, or leave it out"):
         Composer(Recipe(recipes, "bad"), "pretrain").compose()
+
+
+def test_run_dir__is_not_named_after_nothing(composer):
+    config = composer.compose(["dir.data=/data", "dir.exp=null"])
+    with pytest.raises(ConfigError, match=r"^dir\.exp is null, but the run directory, dir\.run, is named after it"):
+        composer.run_dir(config)
+    assert composer.run_dir(composer.compose(["dir.data=/data", "dir.exp=null", "dir.run=/run"])) == Path("/run")
 
 
 def test_compose__names_file_and_line_of_bad_yaml(recipes):

@@ -238,3 +238,23 @@ def test_supervised__without_its_test_images_ends_before_training(tmp_path, caps
     assert not (tmp_path / "out/run/checkpoints").exists()
     assert main("supervised", [*command, *small, *crops, *run, "datamodule.test=null"]) == 0
     assert (tmp_path / "out/run/checkpoints/last.ckpt").exists()
+
+
+def test_keep_metrics__goes_on_without_a_file_that_was_half_written(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "metrics.json"
+    path.write_text('{"knn/acc')
+    assert keep_metrics(path, {"knn/acc_1": 0.25}, tell=True) == {"knn/acc_1": 0.25}
+    assert "metrics.json cannot be read" in caplog.text
+    assert json.loads(path.read_text()) == {"knn/acc_1": 0.25}
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(("earlier", "replaced"), [(float("nan"), False), (0.5, True)])
+def test_keep_metrics__a_number_that_was_none_before_and_is_none_now_is_not_replaced(
+    tmp_path, caplog, earlier, replaced
+):
+    caplog.set_level("INFO")
+    keep_metrics(tmp_path / "metrics.json", {"test/map": earlier}, tell=True)
+    keep_metrics(tmp_path / "metrics.json", {"test/map": float("nan")}, tell=True)
+    assert ("Replaced" in caplog.text) == replaced

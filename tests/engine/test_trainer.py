@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
-from eztorch.engine.trainer import Placement, find_placement, trainer_arguments
+from eztorch.engine.trainer import Placement, build_trainer, find_placement, trainer_arguments
 from eztorch.utils.errors import ConfigError
 
 SLURM = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "1"}
@@ -128,3 +128,44 @@ def test_trainer_arguments__synchronised_batch_norm_needs_gpus():
 def test_trainer_arguments__accumulate_at_least_one_batch(batches):
     with pytest.raises(ConfigError, match=r"trainer\.accumulate_grad_batches"):
         trainer_arguments({"accumulate_grad_batches": batches}, Placement("cpu", 1, 1))
+
+
+def test_find_placement__in_a_job_of_slurm_takes_the_processes_of_torchrun(slurm, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert find_placement({"accelerator": "cpu", "devices": 4}) == Placement("cpu", 4, 1)
+
+
+def test_trainer_arguments__keep_lightning_from_saving_inside_a_signal_on_slurm(slurm):
+    environment, _ = trainer_arguments({}, Placement("cpu", 2, 1))["plugins"]
+    assert (environment.auto_requeue, environment.world_size()) == (False, 2)
+    assert "plugins" not in trainer_arguments({"plugins": []}, Placement("cpu", 2, 1))
+
+
+@pytest.mark.parametrize("devices", [None, 1.5, 0, "two"])
+def test_find_placement__refuses_what_is_no_number_of_devices(devices):
+    with pytest.raises(ConfigError, match=r"trainer\.devices=.*; expected a positive number, a list of indices"):
+        find_placement({"accelerator": "cpu", "devices": devices})
+
+
+def test_find_placement__refuses_what_is_no_number_of_nodes():
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes='x'; expected a whole number"):
+        find_placement({"accelerator": "cpu", "num_nodes": "x"})
+
+
+TRAINER = {"_target_": "lightning.pytorch.trainer.Trainer", "enable_checkpointing": False, "logger": False}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("accelerator", "foo", r"trainer: .*invalid accelerator name"),
+        ("precision", "foo", r"trainer: Precision 'foo' is invalid"),
+        ("check_val_every_n_epoch", 0, r"trainer\.check_val_every_n_epoch=0; expected a whole number of at least 1"),
+        ("val_check_interval", 1.5, r"val_check_interval"),
+    ],
+)
+def test_build_trainer__what_lightning_refuses_is_an_error_of_the_configuration(key, value, message):
+    trainer = {**TRAINER, key: value}
+    with pytest.raises(ConfigError, match=message):
+        build_trainer(trainer, Placement(trainer.get("accelerator", "cpu"), 1, 1))

@@ -74,3 +74,35 @@ def test_missing_keys_when_built__are_a_configuration_error_that_names_them() ->
 def test_error_of_a_constructor__is_left_as_it_is() -> None:
     with pytest.raises(TypeError, match="of the constructor itself"):
         build(spec("Needy", first=-1, second=2, third=3))
+
+
+class Typed:
+    def __init__(self, size: int, rate: float | None = None, text: str = "", sizes: list[int] | int = 1) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"size": "abc"}, ["model.size='abc'; expected a whole number"]),
+        ({"size": 1, "rate": "1e-3x"}, ["model.rate='1e-3x'; expected a number or null"]),
+        ({"size": 1, "rate": None, "text": "x", "sizes": "1,2"}, []),
+        ({"size": None, "text": 5}, []),  # annotations of other libraries are trusted with texts alone
+    ],
+)
+def test_problems__names_values_that_are_nothing_of_what_is_expected(keys, found) -> None:
+    assert list(problems(spec("Typed", **keys), "model")) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("max_epochs", 2.5, "a whole number or null"),
+        ("gradient_clip_val", "abc", "a number or null"),
+        ("limit_train_batches", [1], "a number or null"),
+        ("detect_anomaly", None, "true or false"),
+    ],
+)
+def test_problems__trusts_the_annotations_of_the_trainer(key, value, expected) -> None:
+    (found,) = problems({"_target_": "lightning.pytorch.trainer.Trainer", key: value}, "trainer")
+    assert found == f"trainer.{key}={value!r}; expected {expected}"

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from eztorch.engine.evaluation.section import CorruptionPlan, corruption_plans
+from eztorch.engine.resume import check_checkpoint
 from eztorch.engine.tables import columns
 from eztorch.utils.errors import ConfigError
 
@@ -52,6 +53,8 @@ def run_test(job: Job, checkpoint: Path | None) -> Metrics:
     if writer is not None:
         writer.checkpoint = checkpoint
     path = None if checkpoint is None else str(checkpoint)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, to_train=False)
     with warnings.catch_warnings():
         # The callbacks of the training have a state in the checkpoint, which testing has no use for.
         for text in ("Be aware that when using `ckpt_path`, callbacks", "The dirpath has changed from"):
