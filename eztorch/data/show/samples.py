@@ -182,6 +182,7 @@ def _file_card(medium: Medium, num_frames: int) -> Card:
 def class_label(label: Any, classes: Sequence[str]) -> str:
     """Name the class, or the classes of a vector with an entry for each.
 
+    >>> import torch
     >>> class_label(1, ["rising", "falling"]), class_label(7, []), class_label(torch.tensor([0.0, 1, 1]), list("abc"))
     ('falling', 'class 7', 'b, c')
     """
