@@ -46,9 +46,8 @@ class Requeue(Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the signal. SLURM sends it to the workers of loaders too, which start later and so do not die."""
         handler = signal.getsignal(signal.SIGUSR1)
-        is_free = handler is signal.SIG_DFL or isinstance(
-            getattr(handler, "__self__", None), Requeue
-        )  # of a fit before
+        is_earlier = isinstance(getattr(handler, "__self__", None), Requeue)  # of a fit before
+        is_free = handler is signal.SIG_DFL or is_earlier
         self._listens = "SLURM_JOB_ID" in os.environ and is_free
         if not self._listens:
             return

@@ -44,7 +44,5 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     # A run that goes on finds what it has written.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # Buffers are not broadcast at the beginning either, which is what the new name would do.
-    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     # A network, or normalisations of one, that a recipe freezes is meant to be in evaluation mode.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
