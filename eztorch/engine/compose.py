@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from eztorch.engine.experiments import Recipe
+from eztorch.engine.experiments import Recipe, experiments_dir
 from eztorch.engine.explain import explained, flatten, missing, no_such_key
 from eztorch.engine.job import Difference
 from eztorch.utils.errors import ConfigError
@@ -217,7 +217,7 @@ class Composer:
             return None
 
     def _with_search_path(self, overrides: Sequence[str]) -> list[str]:
-        """Return the overrides with one for the search path: what the user set, `-cd`, and eztorch's own groups."""
+        """Return the overrides with one for the search path: what the user set, `-cd`, and what eztorch ships."""
         recipe = OmegaConf.load(self.recipe.path)
         hydra: Any = recipe.get("hydra", {}) if isinstance(recipe, DictConfig) else {}
         if not OmegaConf.is_dict(hydra) and hydra != {}:
@@ -231,7 +231,9 @@ class Composer:
                 others.append(cast(str, override.input_line))
         if isinstance(asked, str) or not isinstance(asked or [], Sequence):
             raise ConfigError(f"hydra.searchpath={asked!r}; expected a list of folders.")
-        entries = dict.fromkeys([*(str(path) for path in self.recipe.search), *(asked or []), GROUPS])
+        own = [*(str(path) for path in self.recipe.search), *(asked or [])]
+        # Behind the groups the shipped experiments, for a recipe that begins with one of them.
+        entries = dict.fromkeys([*own, GROUPS, str(experiments_dir())])
         return [*others, f"hydra.searchpath=[{','.join(quote(entry) for entry in entries)}]"]
 
     @contextmanager

@@ -399,3 +399,18 @@ def test_refuse_unused__names_settings_without_effect(composer, override, messag
     with pytest.raises(ConfigError, match=message):
         refuse_unused(composer.compose([override]), multirun=False)
     refuse_unused(composer.compose(), multirun=True)
+
+
+@pytest.mark.parametrize("shipped", ["demo_supervised", "pretrain_resnet18_BYOL_cifar10", "finetune_r3d18_hmdb51"])
+def test_recipe__begins_with_a_shipped_one(tmp_path, shipped):
+    task = "pretrain" if shipped.startswith("pretrain") else "supervised"
+    lines = ["defaults:", f"  - {shipped}", "  - override model/optimizer: adam", "  - _self_", "dir:", "  exp: mine"]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
+    configs = []
+    for name, words in (("mine", ["-cp", str(tmp_path)]), (shipped, ["model/optimizer=adam", "dir.exp=mine"])):
+        arguments = parse(["-cn", name, "dir.data=/data", "dir.root=/out", *words])
+        composer = Composer(find_recipe(arguments, task), task)
+        config = composer.compose(arguments.overrides)
+        configs.append(composer.resolve(config, composer.run_dir(config)))
+    assert configs[0] == configs[1]
+    assert configs[0]["dir"]["run"] == "/out/mine"
