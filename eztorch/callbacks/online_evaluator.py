@@ -159,6 +159,12 @@ class OnlineEvaluator(Callback):
             raise ConfigError(f"OnlineEvaluator: input_name={self._input_name!r}: the step returns {found}.")
         if labels.ndim == 2:
             raise ConfigError("OnlineEvaluator learns one class a sample, and these samples have several labels each.")
+        first = next((one for one in self.classifier.modules() if isinstance(one, nn.Linear)), None)
+        if first is not None and first.in_features != features.shape[-1]:
+            raise ConfigError(
+                f"OnlineEvaluator: classifier takes {first.in_features} features, and {self._input_name!r} of the "
+                f"model has {features.shape[-1]}: write that as input_dim of the classifier."
+            )
         with torch.autocast(features.device.type, enabled=False):
             return self.classifier(features.detach().float()), labels
 

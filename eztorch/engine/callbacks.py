@@ -152,7 +152,7 @@ def build_loggers(config: Mapping[str, Any], run_dir: Path) -> list[Any]:
     """Build the loggers: `metrics.csv` always, and those of `logger` (TensorBoard when there is no such section).
 
     Raises:
-        ConfigError: An entry of `logger` is not a spec.
+        ConfigError: An entry of `logger` is not a spec, or its package is not installed.
     """
     csv = locate("eztorch.callbacks.MetricsCSV")(run_dir / "metrics.csv")
     asked = config.get("logger", {"tensorboard": {"_target_": "lightning.pytorch.loggers.TensorBoardLogger"}}) or {}
@@ -165,5 +165,8 @@ def build_loggers(config: Mapping[str, Any], run_dir: Path) -> list[Any]:
         placed = dict(spec)
         if str(spec["_target_"]).endswith("TensorBoardLogger"):
             placed = {"save_dir": str(run_dir), "name": "tensorboard", "version": "", **placed}
-        loggers.append(build(placed))
+        try:
+            loggers.append(build(placed))
+        except ImportError as error:
+            raise ConfigError(f"logger.{name}: {error}") from error
     return loggers

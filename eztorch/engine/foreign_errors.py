@@ -43,7 +43,7 @@ def foreign_errors_told() -> Iterator[None]:
 def _told(error: Exception) -> EztorchError | None:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    refused = isinstance(error, ValueError) and _raised_by_lightning(error)
+    refused = isinstance(error, ValueError | RuntimeError) and _raised_by_lightning(error)
     if refused or isinstance(error, MisconfigurationException):
         return ConfigError(str(error).strip())
     if not isinstance(error, RuntimeError | EztorchError):

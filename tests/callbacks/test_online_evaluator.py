@@ -148,6 +148,10 @@ def test_online_evaluator__builds_from_specs_without_drawing_from_the_generators
     ("evaluator", "text"),
     [
         (lambda: OnlineEvaluator(momentum_sgd, nn.Linear(6, 2), input_name="q"), "input_name='q'.*no such features"),
+        (
+            lambda: OnlineEvaluator(momentum_sgd, nn.Linear(7, 2)),
+            "takes 7 features, and 'h' of the model has 6",
+        ),
         (lambda: OnlineEvaluator(momentum_sgd, nn.Linear(6, 1)), "classifier has 1 outputs, and the data 2 classes"),
     ],
 )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 
 from eztorch.callbacks import FailureMonitor, ModelCheckpoint, NetworkSummary, ProgressBar, ThroughputMonitor
-from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks
+from eztorch.engine.callbacks import FEATURE_TASKS, build_callbacks, build_loggers
 from eztorch.utils.errors import ConfigError
 
 OF_TRAINING = {
@@ -99,3 +101,10 @@ def test_build_callbacks__adds_keys_without_a_target_to_the_default(tmp_path):
 def test_build_callbacks__names_what_is_no_callback(tmp_path):
     with pytest.raises(ConfigError, match=r"callbacks.mine: expected a mapping with a _target_ or null"):
         build_callbacks({"callbacks": {"mine": {"every_n_steps": 3}}}, "supervised", tmp_path)
+
+
+def test_build_loggers__names_the_one_whose_package_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    logger = {"mine": {"_target_": "builtins.__import__", "name": "mlflow"}}
+    with pytest.raises(ConfigError, match=r"logger\.mine: .*mlflow"):
+        build_loggers({"logger": logger}, tmp_path)

@@ -1,5 +1,6 @@
 import pytest
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from eztorch.engine.foreign_errors import foreign_errors_told
 from eztorch.utils.errors import ConfigError, DataError
@@ -46,3 +47,9 @@ def test_foreign_errors_told__of_a_worker_whose_batch_was_being_pinned():
     text = "Caught DataError in pin memory thread for device 0.\nTraceback ...\neztorch.utils.errors.DataError: ended\n"
     with pytest.raises(DataError, match=r"^ended$"), foreign_errors_told():
         raise RuntimeError(text)
+
+
+def test_foreign_errors_told__of_a_metric_that_is_not_there():
+    stop = EarlyStopping(monitor="val/x")
+    with pytest.raises(ConfigError, match="Early stopping conditioned on metric `val/x`"), foreign_errors_told():
+        stop._validate_condition_metric({})
