@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eztorch.engine.job import JobInfo
 
 # The parts of a module that `compile` compiles, where they exist.
-_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model", "classifier")
+_NETWORKS = ("trunk", "projector", "predictor", "target.trunk", "target.projector", "model", "classifier", "decoder")
 
 
 @dataclass(frozen=True)
@@ -201,10 +201,14 @@ def compile_networks(model: LightningModule, options: Mapping[str, Any] | bool) 
         raise ConfigError(
             f"compile={options!r}; expected options of torch.compile, such as {{mode: default}}, or true."
         )
-    modules = dict(model.named_modules())
-    for name in _NETWORKS:
-        if name in modules:
-            modules[name].compile(**({} if options is True else options))
+    import torch
+
+    arguments: dict[str, Any] = {} if options is True else dict(options)
+    modules: dict[str, Any] = dict(model.named_modules())
+    for network in (modules[name] for name in _NETWORKS if name in modules):
+        network.compile(**arguments)
+        if hasattr(network, "tokens"):  # what masked methods call instead of the network itself
+            network.tokens = torch.compile(network.tokens, **arguments)
 
 
 def _set_threads(number: Any) -> None:

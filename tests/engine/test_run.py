@@ -13,7 +13,9 @@ import torch
 from eztorch.datasets.decoders import build_decoder
 from eztorch.engine.launch import main
 from eztorch.engine.run import compile_networks, keep_metrics
+from eztorch.models import MAEModel
 from eztorch.models.siamese import SCEModel
+from eztorch.models.trunks.vit import VisionTransformer
 from eztorch.utils.errors import ConfigError
 
 from ..datasets import image_layouts as layouts
@@ -201,6 +203,24 @@ def test_compile_networks__compiles_in_place_and_keeps_names():
     assert model.target.trunk._compiled_call_impl is not None
     assert list(model.state_dict()) == names
     assert model(torch.ones(2, 4)).shape == (2, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python")
+def test_compile_networks__compiles_the_tokens_that_masked_methods_ask_for():
+    trunk = VisionTransformer(patch=(4, 4), embed_dim=8, depth=1, num_heads=2)
+    model = MAEModel(trunk=trunk, optimizer=None, decoder_dim=8, decoder_depth=1, decoder_heads=2)
+    names, graphs = list(model.state_dict()), []
+    images = torch.rand(2, 3, 8, 8)
+    plain = model.trunk.tokens(images)
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compile_networks(model, {"backend": backend})
+    torch.testing.assert_close(model.trunk.tokens(images), plain)
+    assert graphs
+    assert list(model.state_dict()) == names
 
 
 def test_compile_networks__false_leaves_the_networks_alone():
