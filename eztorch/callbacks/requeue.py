@@ -45,10 +45,7 @@ class Requeue(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the signal. SLURM sends it to the workers of loaders too, which start later and so do not die."""
-        handler = signal.getsignal(signal.SIGUSR1)
-        is_earlier = isinstance(getattr(handler, "__self__", None), Requeue)  # of a fit before
-        is_free = handler is signal.SIG_DFL or is_earlier
-        self._listens = "SLURM_JOB_ID" in os.environ and is_free
+        self._listens = "SLURM_JOB_ID" in os.environ and _is_free(signal.SIGUSR1)
         if not self._listens:
             return
         signal.signal(signal.SIGUSR1, self._note)
@@ -99,3 +96,9 @@ class Requeue(Checkpoint):
             if problem:
                 rank_zero_warn(f"The job {name} could not be requeued ({problem}); submit it again.")
         raise SIGTERMException
+
+
+def _is_free(number: int) -> bool:
+    """Say whether nobody else answers to a signal; a callback of a fit before does not count."""
+    handler = signal.getsignal(number)
+    return handler is signal.SIG_DFL or isinstance(getattr(handler, "__self__", None), Requeue)
