@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from multiprocessing.reduction import DupFd
 from typing import Any
 
 import torch
@@ -97,6 +96,8 @@ class _Memory:
         return begin
 
     def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        from multiprocessing.reduction import DupFd  # which Windows does not have
+
         assert self._file is not None
         passed = DupFd(self._file)
         os.close(self._file)
