@@ -91,7 +91,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the views of a batch, and its failures."""
-        if not isinstance(batch, Mapping) or "idx" not in batch:
+        if not isinstance(batch, Mapping) or not ("idx" in batch or batch.get("failures")):
             raise ConfigError(
                 "Predictions are kept of batches with input, label and idx, and those of this datamodule are none; "
                 "evaluation.predictions=false tests without."

@@ -7,6 +7,7 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eztorch.callbacks.publishing import say
-from eztorch.callbacks.throughput import batch_length
+from eztorch.callbacks.throughput import batch_length, views_of
 
 # Samples that are read to know how long one takes.
 _READ = 8
@@ -62,7 +63,7 @@ class Rehearsal(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self._ended.append(time.perf_counter())
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append((outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach())
         trainer.should_stop = len(self._ended) >= self._steps
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,19 +131,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shapes(batch: Mapping[str, Any]) -> str:
+def _shapes(batch: Any) -> str:
     """Say what a batch has as its input.
 
-    >>> _shapes({"input": [torch.zeros(8, 3, 4, 16, 16, dtype=torch.uint8)] * 2})
-    '8 samples, 2 views of 8 x 3 x 4 x 16 x 16, uint8'
+    >>> _shapes({"input": [torch.zeros(8, 3, 4, 16, 16, dtype=torch.uint8)] * 2}), _shapes("abc")
+    ('8 samples, 2 views of 8 x 3 x 4 x 16 x 16, uint8', '3 samples')
     """
-    views = batch["input"] if isinstance(batch["input"], list | tuple) else [batch["input"]]
-    sizes: dict[str, int] = {}
-    for view in views:
-        size = f"{' x '.join(map(str, view.shape))}, {str(view.dtype).removeprefix('torch.')}"
-        sizes[size] = sizes.get(size, 0) + 1
+    views = [view for view in views_of(batch) if isinstance(view, torch.Tensor)]
+    sizes = Counter(f"{' x '.join(map(str, view.shape))}, {str(view.dtype).removeprefix('torch.')}" for view in views)
     listed = " and ".join(f"{count} view{'s' if count > 1 else ''} of {size}" for size, count in sizes.items())
-    return f"{batch_length(batch)} samples, {listed}"
+    return ", ".join(filter(None, [f"{batch_length(batch)} samples", listed]))
 
 
 def _memory(device: torch.device) -> str:

@@ -98,6 +98,18 @@ class ThroughputMonitor(ScalarSource):
             self._timer.waited = 0.0
 
 
+def views_of(batch: Any) -> list[Any]:
+    """Return the views of the samples of a batch: its input, or what a batch of a user's own loader holds first.
+
+    >>> len(views_of({"input": [torch.zeros(4), torch.zeros(4)]})), len(views_of((torch.zeros(5, 3), torch.zeros(5))))
+    (2, 1)
+    """
+    if isinstance(batch, Mapping):
+        inputs = batch.get("input", next(iter(batch.values()), None))
+        return list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    return [batch[0] if isinstance(batch, list | tuple) and batch else batch]
+
+
 def batch_length(batch: Any) -> int:
     """Return the number of samples of a batch; several views of a sample count once.
 
@@ -108,11 +120,7 @@ def batch_length(batch: Any) -> int:
     >>> batch_length((torch.zeros(5, 3), torch.zeros(5))), batch_length(torch.zeros(6))
     (5, 6)
     """
-    if isinstance(batch, Mapping):
-        inputs = batch.get("input", next(iter(batch.values()), None))
-        first = inputs[0] if isinstance(inputs, list | tuple) and inputs else inputs
-    else:
-        first = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    first = next(iter(views_of(batch)), None)
     is_scalar = isinstance(first, torch.Tensor) and not first.ndim
     return len(first) if isinstance(first, Sized) and not is_scalar else 0
 

@@ -69,3 +69,11 @@ def test_a_user_s_own_module_and_data__train_and_are_tested(experiment, tmp_path
     assert main("test", experiment) == 2
     assert "evaluation.predictions=false tests without" in capsys.readouterr().err
     assert main("test", [*experiment, "evaluation.predictions=false"]) == 0
+
+
+def test_a_user_s_own_module_and_data__are_rehearsed(experiment, tmp_path, capsys):
+    assert main("supervised", [*experiment, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "8 samples, 1 view of 8 x 4, float32 for each process" in told
+    assert "4 optimizer steps in 1 epochs" in told
+    assert not (tmp_path / "mine").exists()
