@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -85,8 +86,10 @@ def test_a_batch_of_a_worker__is_memory_of_its_own_that_can_be_written():
 
 def test_a_batch_of_a_worker__lets_go_of_its_memory_and_leaves_no_file_open():
     batches(num_workers=1, multiprocessing_context="fork")
+    gc.collect()  # loaders of before
     files, mapped = len(os.listdir("/proc/self/fd")), mapped_files()
     kept = batches(num_workers=1, multiprocessing_context="fork")
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) == files
     assert mapped_files() == mapped + 2  # one for each batch, whatever number of tensors it has
     small = [batch["idx"] for batch in kept]
