@@ -12,6 +12,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from eztorch.utils.files import atomic_file
+
 _STEP = "step"
 
 
@@ -81,12 +83,10 @@ class MetricsCSV(Logger):
 
     def _write_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the file anew with the present columns; it is whole at any moment, the old or the new one."""
-        draft = self.file.with_name(f".{self.file.name}.new")
-        with draft.open("w", newline="") as file:
+        with atomic_file(self.file) as draft, draft.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        draft.replace(self.file)
         self._row_begin = self.file.stat().st_size
 
 

@@ -149,11 +149,11 @@ class FailureMonitor(Callback):
         loaders = loaders if isinstance(loaders, list | tuple) else [loaders]
         counts = [_num_samples(loader, limit, trainer.world_size) for loader in loaders]
         known = [count for count in counts if count is not None]
+        failed, self._in_evaluation = self._in_evaluation, 0
         if len(known) < len(counts):
             return
         expected = sum(known)
-        evaluated = expected - self._in_evaluation
-        self._in_evaluation = 0
+        evaluated = expected - failed
         if not getattr(pl_module, "counts_evaluated", False):  # a module with metrics says what they are over
             publish(trainer, {f"{split}/n_evaluated": evaluated, f"{split}/n_expected": expected})
         if evaluated < expected:

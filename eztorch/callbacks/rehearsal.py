@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from eztorch.callbacks.publishing import say
 from eztorch.callbacks.throughput import batch_length, views_of
+from eztorch.utils.machine import usable_cores
 
 # Samples that are read to know how long one takes.
 _READ = 8
@@ -80,7 +80,8 @@ class Rehearsal(Callback):
             "training",
             (f"{samples} samples, " if samples is not None else "")
             + f"{trainer.num_training_batches} batches an epoch for each of {trainer.world_size} process(es), "
-            f"{_length(trainer)}" + (f", {accumulated} batches a step" if accumulated > 1 else ""),
+            + _length(trainer)
+            + (f", {accumulated} batches a step" if accumulated > 1 else ""),
         )
         yield "a batch", f"{self._shapes} for each process; the first came after {self._first_batch_s:.1f} s"
         yield "losses", ", ".join(f"{float(loss):.4g}" for loss in self._losses)
@@ -96,12 +97,12 @@ class Rehearsal(Callback):
         seconds = _seconds_a_sample(loader) if loader.num_workers else None
         if seconds:
             # The first batches were read ahead, so the steps do not say whether the workers keep up.
-            given = min(loader.num_workers, _cores() / trainer.num_devices) / seconds
+            given = min(loader.num_workers, usable_cores() / trainer.num_devices) / seconds
             verdict = "enough" if given >= taken else "fewer than it takes: it will wait"
             yield (
                 "reading",
-                f"{1000 * seconds:.3g} ms a sample; {loader.num_workers} worker(s) on the {_cores()} cores here give "
-                f"about {given:.3g} samples/s to each process, {verdict}",
+                f"{1000 * seconds:.3g} ms a sample; {loader.num_workers} worker(s) on the {usable_cores()} cores here "
+                f"give about {given:.3g} samples/s to each process, {verdict}",
             )
             step = max(step, self._samples * accumulated / given)
         if math.isfinite(left):
@@ -124,11 +125,6 @@ def _seconds_a_sample(loader: Any) -> float | None:
     for address in addresses:
         loader.dataset[address]
     return (time.perf_counter() - begin) / len(addresses)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shapes(batch: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from eztorch.engine.arguments import Arguments
@@ -23,10 +23,10 @@ def add_experiment_arguments(parser: argparse.ArgumentParser, purpose: str, *, s
         )
 
 
-def experiment_of(arguments: argparse.Namespace) -> Arguments:
-    """Return the experiment that a command line names; its `sources` are the overrides."""
+def experiment_of(arguments: argparse.Namespace, overrides: Sequence[str]) -> Arguments:
+    """Return the experiment that a command line names."""
     return Arguments(
-        tuple(arguments.sources),
+        tuple(overrides),
         config_name=arguments.config_name,
         config_path=arguments.config_path,
         config_dir=arguments.config_dir,

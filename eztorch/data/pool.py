@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from eztorch.engine.job import exported
 from eztorch.utils.errors import EztorchError
+from eztorch.utils.machine import usable_cores
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -40,11 +40,6 @@ class Outcome(Generic[In, Out]):
     value: Out | None = None
     error: str | None = None
     trace: str | None = None
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:

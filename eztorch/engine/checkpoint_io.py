@@ -30,6 +30,7 @@ class WholeCheckpointIO(TorchCheckpointIO):  # type: ignore[misc, unused-ignore]
             return
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
+        # No `atomic_file`: what that leaves behind when a process is killed ends in .ckpt, as what a run goes on from.
         draft = file.with_name(f".{file.name}.new")
         try:
             torch.save(checkpoint, draft)

@@ -142,6 +142,19 @@ def exported(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def unwritable_told(run_dir: Path) -> Iterator[None]:
+    """Turn what the system says of a run directory that cannot be made or written into an error of ours.
+
+    Raises:
+        ConfigError: It says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"The run directory {run_dir} cannot be written: {error.strerror}.") from error
+
+
 def write_run_files(job: JobSpec) -> None:
     """Write `config.yaml`, `overrides.yaml` and `command.txt` into the run directory, which is made if needed.
 
@@ -156,11 +169,9 @@ def write_run_files(job: JobSpec) -> None:
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(info.overrides))),
         "command.txt": f"cd {shlex.quote(info.cwd)} && {shlex.join(info.command)}\n",
     }
-    try:
+    with unwritable_told(job.run_dir):
         job.run_dir.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=job.run_dir).close()
-    except OSError as error:
-        raise ConfigError(f"The run directory {job.run_dir} cannot be written: {error.strerror}.") from error
     number = 1 + max((int(path.suffixes[0][1:]) for path in _kept(job.run_dir, files)), default=0)
     for name, text in files.items():
         path = job.run_dir / name

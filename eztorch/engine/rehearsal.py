@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eztorch.engine.environment import say
-from eztorch.engine.job import JobSpec
+from eztorch.engine.job import JobSpec, unwritable_told
 from eztorch.engine.resume import find_checkpoint
 from eztorch.utils.config import is_spec, locate
 from eztorch.utils.errors import ConfigError
@@ -39,7 +39,9 @@ def rehearsal(job: JobSpec) -> Iterator[JobSpec]:
     """
     if job.info.task not in TASKS:
         raise ConfigError(f"--dry-run rehearses a training: {', '.join(TASKS)}. eztorch {job.info.task} has no steps.")
-    _check_writable(job.run_dir)
+    with unwritable_told(job.run_dir):
+        folders = (job.run_dir, *job.run_dir.parents)
+        tempfile.TemporaryFile(dir=next(folder for folder in folders if folder.exists())).close()
     with tempfile.TemporaryDirectory(prefix="eztorch-dry-run-") as folder:
         run_dir = Path(folder) / job.run_dir.name
         yield replace(job, config=_shortened(job, run_dir), run_dir=run_dir)
@@ -83,17 +85,3 @@ def _moved(value: Any, old: str, new: str) -> Any:
         return [_moved(one, old, new) for one in value]
     inside = isinstance(value, str) and (value == old or value.startswith(old + os.sep))
     return new + value[len(old) :] if inside else value
-
-
-def _check_writable(run_dir: Path) -> None:
-    """Refuse a run directory that could not be made or written.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    place = next(folder for folder in (run_dir, *run_dir.parents) if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise ConfigError(f"The run directory {run_dir} cannot be written: {place}: {error.strerror}.") from error

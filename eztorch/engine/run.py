@@ -26,6 +26,7 @@ from eztorch.engine.signals import ended_from_outside
 from eztorch.engine.trainer import build_trainer, find_placement
 from eztorch.utils.config import build
 from eztorch.utils.errors import ConfigError
+from eztorch.utils.files import atomic_file
 from eztorch.utils.names import choose
 
 if TYPE_CHECKING:
@@ -269,6 +270,5 @@ def _earlier_metrics(path: Path) -> Metrics:
 
 def _write_json(path: Path, content: Any) -> None:
     """Write a file that is whole at any moment, the old or the new one."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    draft.replace(path)
+    with atomic_file(path) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n")

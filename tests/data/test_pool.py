@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from eztorch.data.pool import run_all, usable_cores
+from eztorch.data.pool import run_all
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
@@ -100,7 +100,3 @@ def test_run_all__a_process_does_not_hear_of_an_interrupt_even_while_it_imports(
     os.kill(int((tmp_path / "importing").read_text()), signal.SIGINT)
     (tmp_path / "interrupted").touch()
     assert process.communicate(timeout=60) == ("1\n", "")
-
-
-def test_usable_cores__are_some():
-    assert 1 <= usable_cores() <= os.cpu_count()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eztorch.data.arguments import whole_number
-from eztorch.engine.arguments import Arguments
+from eztorch.data.arguments import experiment_of, whole_number
 from eztorch.utils.errors import ConfigError
 
 SUFFIXES = (".safetensors", ".pth", ".onnx", ".pt2")
@@ -53,11 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     from eztorch.checkpoint.export.source import load_source
     from eztorch.checkpoint.export.weights import export_weights
 
-    experiment = Arguments(
-        tuple(arguments.overrides), arguments.config_name, arguments.config_path, arguments.config_dir
-    )
-    named = experiment if experiment.config_name is not None else None
-    source = load_source(arguments.checkpoint, experiment=named, pattern=arguments.pattern)
+    experiment = experiment_of(arguments, arguments.overrides) if arguments.config_name is not None else None
+    source = load_source(arguments.checkpoint, experiment=experiment, pattern=arguments.pattern)
     print(source.said)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if suffix in (".onnx", ".pt2"):

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         shape = Shape(arguments.frames or None, arguments.clip_duration, arguments.clips)
         source = Files(arguments.sources, shape, arguments.files, arguments.fps)
     else:
-        source = load_experiment(experiment_of(arguments), arguments.split, arguments.files)
+        source = load_experiment(experiment_of(arguments, arguments.sources), arguments.split, arguments.files)
     feed = None if arguments.feed is None else float(arguments.feed)
     result = run_bench(source, float(arguments.seconds), copies=not arguments.no_prepare)
     result.show(feed)

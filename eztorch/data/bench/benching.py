@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from eztorch.data.bench.sources import FILE_DECODERS, Source
 from eztorch.data.bench.throughput import Speed, common_files, take_turns
 from eztorch.data.index.probe import probe
-from eztorch.data.pool import usable_cores
 from eztorch.data.prepare.plan import Task, prepare
 from eztorch.data.prepare.presets import Recipe
 from eztorch.data.progress import progress
@@ -24,6 +23,7 @@ from eztorch.data.text import amount, figure, table
 from eztorch.datasets.video_index import VideoFacts
 from eztorch.utils.errors import ConfigError, DataError
 from eztorch.utils.files import atomic_file
+from eztorch.utils.machine import usable_cores
 
 _COPIES = 3  # videos that are made anew to see what it gains
 _LONGEST_S = 60.0  # of these, so that it does not take long

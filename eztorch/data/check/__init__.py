@@ -114,5 +114,5 @@ def _splits(arguments: argparse.Namespace) -> tuple[list[Split], str | None]:
     from eztorch.data.check.datamodule import datamodule_splits
     from eztorch.data.experiment import load_datamodule
 
-    datamodule = load_datamodule(experiment_of(arguments))
+    datamodule = load_datamodule(experiment_of(arguments, arguments.sources))
     return datamodule_splits(datamodule), None if datamodule.datadir is None else str(datamodule.datadir)

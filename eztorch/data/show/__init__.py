@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError("--device-transform and --indices are about an experiment: give -cn EXPERIMENT.")
         cards = file_cards(arguments.sources, arguments.samples, frames)
     else:
-        samples = load_samples(experiment_of(arguments), arguments.split)
+        samples = load_samples(experiment_of(arguments, arguments.sources), arguments.split)
         addresses = samples.addresses(arguments.samples, arguments.epoch, arguments.indices)
         cards = samples.cards(addresses, on_device=arguments.device_transform, num_views=arguments.views)
     draw = animate if is_gif else draw_sheet

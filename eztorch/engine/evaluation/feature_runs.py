@@ -15,8 +15,8 @@ from eztorch.engine.noise import quieten
 from eztorch.engine.pretrained import without_pretrained
 from eztorch.engine.resume import find_checkpoint
 from eztorch.engine.run import begin_run, keep_metrics, run_job
-from eztorch.engine.trainer import find_placement, trainer_arguments
-from eztorch.utils.config import build, is_spec, problems
+from eztorch.engine.trainer import build_trainer, find_placement
+from eztorch.utils.config import is_spec, problems
 from eztorch.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def _run_on_files(config: Mapping[str, Any], task: str, run_dir: Path, settings:
         for side, name in zip(settings.sides, ("query", "bank"), strict=True)
     )
     run_dir = begin_run(config, run_dir)
-    trainer = build(
-        {key: value for key, value in config["trainer"].items() if key != "strategy"},
-        **trainer_arguments(config["trainer"], placement),
+    trainer = build_trainer(
+        config["trainer"],
+        placement,
         callbacks=build_callbacks(config, task, run_dir),
         logger=False,
         default_root_dir=str(run_dir),
